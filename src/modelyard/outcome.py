@@ -1,0 +1,36 @@
+"""What every verb returns, and how the world is told: terminal, step summary, outputs, exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from modelyard.errors import EXIT_DONE, EXIT_NEGATIVE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of one verb.
+
+    Parameters
+    ----------
+    verdict
+        One word (``"promote"``, ``"invalid"``, ...), or empty where the verb judges nothing.
+    summary
+        Markdown for people; the verdict stands in its first line.
+    positive
+        ``False`` ends the command with exit code 10.
+    outputs
+        Outputs of the action, beside ``verdict``.
+    problems
+        One sentence each; become annotations on GitHub.
+    """
+
+    verdict: str
+    summary: str
+    positive: bool = True
+    outputs: dict[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_DONE if self.positive else EXIT_NEGATIVE

@@ -1,0 +1,177 @@
+"""The policy ``modelyard.yaml``: what the project demands of its data, its models and its releases."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from modelyard.errors import PolicyError
+
+FILE = "modelyard.yaml"
+
+Task = Literal["binary", "regression"]
+M = TypeVar("M", bound=BaseModel)
+Share = Annotated[float, Field(ge=0, le=1)]
+
+#: Metric -> True where more is better.
+METRICS: dict[Task, dict[str, bool]] = {
+    "binary": {"roc_auc": True, "average_precision": True, "brier": False, "log_loss": False},
+    "regression": {"mae": False, "rmse": False, "r2": True},
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Where the data begin and how they are cut."""
+
+    start: date = Field(description="First day of the first period.")
+    period: Literal["month", "week", "day"] = Field("month", description="One file, and one DVC pointer, per period.")
+    time: str = Field(description="Column of the event time; load(start, end) answers for start <= time < end.")
+    label: str = Field(description="Column that the model predicts; missing where it is not known yet.")
+    delay_days: int = Field(0, ge=0, description="Days after a period's end until its labels are known and it is taken.")
+
+
+class Bound(_Section):
+    """A floor, a ceiling, or both."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Bound:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        return self
+
+
+class Evaluate(_Section):
+    """What a challenger must reach, and how it is compared with the champion."""
+
+    metric: str = Field(description="The metric that decides: roc_auc, average_precision, brier, log_loss; mae, rmse, r2.")
+    holdout_days: int = Field(21, ge=7, description="The last days of the data, kept out of training.")
+    criteria: dict[str, Bound] = Field(default_factory=dict, description="Metric -> bound; one that is missed blocks.")
+    tolerance: float = Field(
+        0.0, ge=0, description="How far below the champion the lower confidence bound of the improvement may reach."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="One-sided confidence of that lower bound.")
+    replicates: int = Field(2000, ge=100, description="Bootstrap replicates over days.")
+    seed: int = 0
+
+
+class Volume(_Section):
+    """Rows per day, as a ratio to the training data's."""
+
+    min: float = Field(0.5, ge=0)
+    max: float = Field(2.0, gt=0)
+
+
+class Monitor(_Section):
+    """When the live model is healthy, when somebody must look, and when it is trained anew."""
+
+    window_days: int = Field(28, ge=1, description="The window that is compared with the champion's profile.")
+    volume: Volume = Volume()
+    missing: Share = Field(0.05, description="Rise in a column's share of missing values that alerts.")
+    distance: Share = Field(0.3, description="Jensen-Shannon distance (base 2) of a column or the prediction from which on it has drifted.")
+    decay: float = Field(0.05, ge=0, description="Loss in the deciding metric against its value at release that retrains.")
+    max_age_days: int | None = Field(None, ge=1, description="Age of the champion that retrains by itself.")
+
+
+class Risk(_Section):
+    """How much harm a bad prediction does; decides who approves a release."""
+
+    level: Literal["low", "medium", "high", "critical"] = Field(
+        "medium", description="low: the workflow merges its own release; otherwise a person does."
+    )
+    owner: str = Field("", description="Who answers for the model.")
+    purpose: str = Field("", description="What the model is meant for; stands on its card.")
+
+
+class Serving(_Section):
+    """What is built of a model."""
+
+    images: list[Literal["cpu", "gpu"]] = Field(default_factory=list, description="Images built where a container engine is there.")
+
+
+class Policy(_Section):
+    """The whole of ``modelyard.yaml``."""
+
+    version: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="The model's name in the registry.")
+    package: str = Field(pattern=r"^[a-z_][a-z0-9_]*$", description="The Python package under src/ that holds the project's code.")
+    task: Task
+    data: Data
+    evaluate: Evaluate
+    monitor: Monitor = Monitor()
+    risk: Risk = Risk()
+    serving: Serving = Serving()
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_task(self) -> Policy:
+        known = METRICS[self.task]
+        for name in [self.evaluate.metric, *self.evaluate.criteria]:
+            if name not in known:
+                raise ValueError(f"{name!r} is no metric of a {self.task} task; known are {', '.join(known)}")
+        return self
+
+
+def load(root: Path) -> Policy:
+    """Read the policy of the project at ``root``.
+
+    Raises
+    ------
+    PolicyError
+        The file is missing, no YAML, or holds a key or value that is not allowed; every problem is named.
+    """
+    path = root / FILE
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PolicyError(f"There is no {FILE} in {root}.", "Go to the project's folder.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path} is no YAML: {error}") from None
+    return parse(raw, Policy, str(FILE))
+
+
+def parse(raw: Any, model: type[M], name: str) -> M:
+    """Validate ``raw`` against ``model``; problems are told with the nearest known key, or the values allowed."""
+    if not isinstance(raw, dict):
+        raise PolicyError(f"{name} must hold keys and values, not {type(raw).__name__}.")
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        lines = [_problem(dict(e), model) for e in error.errors()]
+        raise PolicyError(f"{name} is not valid:\n" + "\n".join(f"  - {line}" for line in lines)) from None
+
+
+def schema() -> dict[str, Any]:
+    """The policy's JSON Schema, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Policy.model_json_schema()}
+
+
+def _problem(error: dict[str, Any], model: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _keys(model, error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
+    if error["type"] == "missing":
+        return f"{where}: missing"
+    return f"{where or 'file'}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if where else "")
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return list(Bound.model_fields)  # the only mapping of free keys is evaluate.criteria
+        model = inner
+    return [f.alias or n for n, f in model.model_fields.items()]

@@ -1,0 +1,97 @@
+"""The release record ``releases/production.yaml``: what runs, and why. ``git log releases/`` is the audit trail."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from modelyard import policy
+from modelyard.errors import PolicyError
+
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Model(_Part):
+    """The model file and its entry in the registry."""
+
+    name: str
+    version: str = Field(description="Version in the MLflow registry.")
+    run_id: str = Field(description="MLflow run that logged it.")
+    path: str = Field(description="The model file, delivered by DVC.")
+    sha256: str = Field(pattern=_SHA256)
+
+
+class Evaluation(_Part):
+    """Why it may replace the champion."""
+
+    sha256: str = Field(pattern=_SHA256, description="SHA-256 of evaluate.json, kept with the MLflow run.")
+    verdict: Literal["promote"]
+    metric: str
+    challenger: float
+    champion: float | None = Field(description="None for a first release.")
+    lower: float | None = Field(description="Lower confidence bound of the improvement.")
+    holdout: tuple[datetime, datetime]
+
+
+class Batch(_Part):
+    """One period of the data it was trained on."""
+
+    path: str
+    md5: str = Field(description="DVC's content hash.")
+
+
+class Code(_Part):
+    """What it was trained with."""
+
+    commit: str = Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")
+    dvc_lock: str = Field(pattern=_SHA256)
+    uv_lock: str | None = Field(pattern=_SHA256)
+
+
+class Release(_Part):
+    """One release of the model."""
+
+    version: Literal[1] = 1
+    model: Model
+    evaluation: Evaluation
+    data: list[Batch]
+    code: Code
+    logical_date: datetime
+    trigger: str = Field(description="What started the training: push, schedule, workflow_dispatch, ...")
+    risk: str
+    approved_by: str | None = Field(None, description="Who merged it, where the workflow did; else git log names the person.")
+
+
+def read(text: bytes | str, name: str = "releases/production.yaml") -> Release:
+    """Parse a record.
+
+    Raises
+    ------
+    PolicyError
+        It is no YAML, or not a record.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PolicyError(f"{name} is no YAML: {error}") from None
+    return policy.parse(raw, Release, name)
+
+
+def write(release: Release) -> str:
+    """The record as YAML, keys in the model's order."""
+    return yaml.safe_dump(release.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
