@@ -21,7 +21,7 @@ VERBS = {
     "profile": "Make the compact reference that monitor compares with.",
     "evaluate": "Compare the challenger with the criteria and with the champion.",
     "register": "Log the run, its artifacts and the model version in MLflow.",
-    "package": "Build the Bento, and images where an engine is there.",
+    "package": "Build the Bento and try it.",
     "propose": "Open or update the release pull request.",
     "promote": "Verify the merged release and make it live.",
     "rollback": "Put an earlier release back.",

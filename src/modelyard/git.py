@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from modelyard.errors import GitError, PushRaceError, PushRejectedError, UsageError
@@ -113,6 +114,11 @@ def has(cwd: Path, rev: str) -> bool:
     return attempt("cat-file", "-e", f"{rev}^{{commit}}", cwd=cwd).returncode == 0
 
 
+def ls(cwd: Path, rev: str, folder: str) -> list[str]:
+    """The paths of the files under ``folder`` at ``rev``."""
+    return run("ls-tree", "-r", "--name-only", rev, "--", folder, cwd=cwd).splitlines()
+
+
 def show(cwd: Path, rev: str, path: str) -> bytes | None:
     """The bytes of ``path`` at ``rev``; None where it is not there."""
     done = attempt("show", f"{rev}:{path}", cwd=cwd)
@@ -128,6 +134,21 @@ def export(cwd: Path, rev: str, into: Path) -> None:
     if done.returncode:
         raise GitError(f"git archive {rev} failed: {_words(done)}")
     subprocess.run(["tar", "-xf", "-"], cwd=into, input=done.stdout, check=True)
+
+
+def commit_files(cwd: Path, parent: str, files: dict[str, bytes | None], message: str) -> str:
+    """A commit on ``parent`` that changes exactly ``files`` (None deletes); index, working tree and branches stay as they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        run("read-tree", parent, cwd=cwd, env=env)
+        for path, data in files.items():
+            if data is None:
+                run("update-index", "--force-remove", path, cwd=cwd, env=env)
+                continue
+            blob = run("hash-object", "-w", "--stdin", cwd=cwd, stdin=data)
+            run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", cwd=cwd, env=env)
+        tree = run("write-tree", cwd=cwd, env=env)
+    return run("commit-tree", tree, "-p", parent, cwd=cwd, stdin=message.encode())
 
 
 def _words(done: subprocess.CompletedProcess[bytes]) -> str:

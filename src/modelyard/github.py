@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from modelyard.errors import ForgeError
 from modelyard.outcome import Outcome
 
 _SUMMARY_LIMIT = 1_000_000  # GitHub drops a step summary of more than 1 MiB
@@ -38,6 +45,94 @@ def annotate(level: str, message: str) -> None:
     if os.environ.get("GITHUB_ACTIONS"):
         safe = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
         print(f"::{level}::{safe}", flush=True)
+
+
+@dataclass(frozen=True)
+class Forge:
+    """The REST API of GitHub, Enterprise Server, Gitea or Forgejo: the few calls that have the same shape on all of them.
+
+    Parameters
+    ----------
+    api
+        ``GITHUB_API_URL``.
+    repository
+        ``owner/name``.
+    token
+        The job's token, or an App's.
+    """
+
+    api: str
+    repository: str
+    token: str
+
+    def open_or_update_pull(self, *, head: str, base: str, title: str, body: str) -> str:
+        """The address of the one open pull request from ``head``; made, or brought up to date.
+
+        Raises
+        ------
+        ForgeError
+            The forge refused; where it is GitHub's setting, the message names it.
+        """
+        pulls: list[dict[str, Any]] = self._call("GET", f"/pulls?state=open&base={urllib.parse.quote(base)}&per_page=50&limit=50")
+        mine = next((pull for pull in pulls if pull["head"]["ref"] == head), None)
+        if mine:
+            done = self._call("PATCH", f"/pulls/{mine['number']}", {"title": title, "body": body})
+        else:
+            done = self._call("POST", "/pulls", {"title": title, "body": body, "head": head, "base": base})
+        return str(done["html_url"])
+
+    def open_or_update_issue(self, *, title: str, body: str) -> str:
+        """The address of the one open issue of that title; made, or commented on."""
+        issues: list[dict[str, Any]] = self._call("GET", "/issues?state=open&per_page=100&limit=50")
+        mine = next((issue for issue in issues if issue["title"] == title and not issue.get("pull_request")), None)
+        if mine:
+            self._call("POST", f"/issues/{mine['number']}/comments", {"body": body})
+            return str(mine["html_url"])
+        return str(self._call("POST", "/issues", {"title": title, "body": body})["html_url"])
+
+    def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.api}/repos/{self.repository}{path}",
+            method=method,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={"Authorization": f"Bearer {self.token}", "Accept": "application/json", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            words = error.read().decode(errors="replace")[:500]
+            raise ForgeError(f"{method} {path.partition('?')[0]} was refused with {error.code}: {words}", _remedy(words)) from None
+        except (OSError, ValueError) as error:
+            raise ForgeError(f"{method} {self.api} failed: {error}") from None
+
+
+def forge() -> Forge | None:
+    """The forge of the running job; None where there is no token, and in local runs, which must not reach one."""
+    token, api, repository = (os.environ.get(name, "") for name in ("GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_REPOSITORY"))
+    if not (token and api and repository) or is_local():
+        return None
+    return Forge(api.rstrip("/"), repository, token)
+
+
+def is_local() -> bool:
+    """Whether the job runs under ``modelyard local`` or act."""
+    return bool(os.environ.get("MODELYARD_LOCAL") or os.environ.get("ACT"))
+
+
+def run_url() -> str:
+    """The address of the running workflow; empty outside a forge."""
+    server, repository, run = (os.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"))
+    return f"{server}/{repository}/actions/runs/{run}" if server and repository and run and not is_local() else ""
+
+
+def _remedy(words: str) -> str:
+    if "not permitted to create or approve pull requests" in words:
+        return (
+            'Switch on "Allow GitHub Actions to create and approve pull requests" (Settings > Actions > General > Workflow permissions), '
+            "or give the workflow an App's token as the secret MODELYARD_TOKEN. The release branch is pushed: you can open the pull request by hand."
+        )
+    return "Check the token's permissions: `contents: write`, `pull-requests: write`, `issues: write`."
 
 
 def _append(path: str, text: str) -> None:

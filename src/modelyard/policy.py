@@ -95,9 +95,11 @@ class Risk(_Section):
 
 
 class Serving(_Section):
-    """What is built of a model."""
+    """How a released model is deployed."""
 
-    images: list[Literal["cpu", "gpu"]] = Field(default_factory=list, description="Images built where a container engine is there.")
+    deploy: list[str] = Field(
+        default_factory=list, description="Command and arguments that deploy; it gets MODELYARD_BENTO, MODELYARD_BENTO_TAG, MODELYARD_MODEL_VERSION."
+    )
 
 
 class Policy(_Section):

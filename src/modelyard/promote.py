@@ -1,0 +1,216 @@
+"""``modelyard promote``: verify what main records, build it, try it, and make it live."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import click
+
+from modelyard import champion, git, registry, release, serving, state, store
+from modelyard.champion import Champion
+from modelyard.console import step
+from modelyard.errors import ModelyardError, ServiceError, StoreError
+from modelyard.outcome import Outcome
+from modelyard.project import RAW, RELEASE, Project, find
+from modelyard.register import EVALUATION
+from modelyard.release import Release
+
+#: Tag of a version that was live once; it may come back whatever main's code has become since.
+WAS_LIVE = "modelyard.live"
+
+
+class Refusal(Exception):
+    """A check of the release failed: which, and why."""
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(check, reason)
+        self.check = check
+        self.reason = reason
+
+
+def run(project: Project, rev: str = "HEAD", dry_run: bool = False) -> Outcome:
+    """Verify the record at ``rev``; build, start and ask the service; deploy; move the alias ``champion`` last.
+
+    Running it again changes nothing. A refusal leaves the champion as it was and names the check that failed.
+
+    Parameters
+    ----------
+    dry_run
+        Only verify: what an auditor does with a clone.
+    """
+    commit = git.head(project.root, rev)
+    text = git.show(project.root, commit, RELEASE.as_posix())
+    if text is None:
+        return Outcome(verdict="nothing released", summary=f"**promote: nothing released** at {commit[:12]}: there is no {RELEASE} yet.")
+    try:
+        record = release.read(text)
+        with step("verify"):
+            verified, is_live = verify(project, commit)
+        if dry_run:
+            return Outcome(verdict="", summary=f"**promote: verified** {_name(record)} at {commit[:12]}; nothing was changed.", outputs=_outputs(record))
+        if is_live:
+            return _live(record, commit, "it was live already; nothing changed")
+        make_live(project, verified)
+    except Refusal as refusal:
+        return refused(refusal.check, refusal.reason)
+    except ServiceError as error:
+        return refused("smoke test", error.what)
+    return _live(record, commit, "verified, built, asked, deployed")
+
+
+def verify(project: Project, commit: str) -> tuple[Champion, bool]:
+    """All that a release must prove; the model with its verified bytes, and whether it is live already.
+
+    Raises
+    ------
+    Refusal
+        A check failed.
+    """
+    record = _read(project, commit)
+    try:
+        found = champion.load(project, commit)
+    except StoreError as error:
+        raise Refusal("model file", error.what) from None
+    except ModelyardError as error:
+        raise Refusal("model file", str(error)) from None
+    assert found is not None
+    connection = registry.connect(project.root / state.FOLDER)
+    version = registry.get_version(connection, record.model.name, record.model.version)
+    if version is None:
+        raise Refusal("registry", f"{_name(record)} is not in the registry.")
+    if version.sha256 != record.model.sha256:
+        raise Refusal("registry", f"{_name(record)} in the registry is the model {version.sha256[:12]}, the record names {record.model.sha256[:12]}.")
+    _verify_evaluation(project, record, connection)
+    _verify_lock(project, commit, record, was_live=WAS_LIVE in version.tags)
+    _verify_predictions(found)
+    live = registry.get_alias(connection, record.model.name, "champion")
+    return found, live is not None and live.version == version.version
+
+
+def make_live(project: Project, verified: Champion) -> None:
+    """Build the Bento, smoke test it, deploy it, and move the alias."""
+    record = verified.release
+    home = project.root / ".modelyard" / "bentoml"
+    with step("build the Bento"):
+        bento = serving.build(
+            code=verified.folder, model=verified.model, package=project.policy.package, name=record.model.name, labels=labels(record), home=home
+        )
+    with step("smoke test"):
+        serving.smoke_test(bento, verified.examples, home)
+    if project.policy.serving.deploy:
+        with step("deploy"):
+            _deploy(project, bento, record)
+
+    def write(folder: Path | None) -> None:
+        connection = registry.connect(folder)
+        registry.set_tags(connection, record.model.name, record.model.version, {WAS_LIVE: record.logical_date.isoformat()})
+        registry.set_alias(connection, record.model.name, "champion", record.model.version)
+
+    with step("alias champion"):
+        if registry.is_remote():
+            write(None)
+        else:
+            state.transact(project.root, write, f"promote {_name(record)}")
+
+
+def labels(record: Release) -> dict[str, str]:
+    """What a Bento, and the image of it, say of themselves."""
+    return {
+        "modelyard.model": record.model.name,
+        "modelyard.version": record.model.version,
+        "modelyard.sha256": record.model.sha256[:63],
+        "modelyard.commit": record.code.commit,
+    }
+
+
+def refused(check: str, reason: str) -> Outcome:
+    """The champion stays; the check that failed is named."""
+    return Outcome(
+        verdict="refused",
+        positive=False,
+        summary=f"**promote: refused** ({check})\n\n{reason}\n\nThe champion is as it was.",
+        outputs={"check": check, "reason": reason},
+        problems=(f"refused ({check}): {reason}",),
+    )
+
+
+def _read(project: Project, commit: str) -> Release:
+    text = git.show(project.root, commit, RELEASE.as_posix())
+    if text is None:
+        raise Refusal("record", f"There is no {RELEASE} at {commit[:12]}.")
+    return release.read(text)
+
+
+def _verify_evaluation(project: Project, record: Release, connection: registry.Registry) -> None:
+    try:
+        path = registry.download(connection, record.model.run_id, EVALUATION, project.root / ".modelyard" / "evaluation" / record.evaluation.sha256)
+    except ModelyardError as error:
+        raise Refusal("evaluation", f"The run {record.model.run_id} has no evaluation: {error.what}") from None
+    if release.sha256(path) != record.evaluation.sha256:
+        raise Refusal("evaluation", "The evaluation kept with the run is not the one that the record names.")
+    evaluation = json.loads(path.read_text())
+    if evaluation["challenger"]["sha256"] != record.model.sha256:
+        raise Refusal("evaluation", "The evaluation judged another model than the record names.")
+    if evaluation["verdict"] != "promote":
+        raise Refusal("evaluation", f"The evaluation's verdict is {evaluation['verdict']}.")
+
+
+def _verify_lock(project: Project, commit: str, record: Release, was_live: bool) -> None:
+    lock = git.show(project.root, commit, store.LOCK.as_posix())
+    if lock is None or hashlib.sha256(lock).hexdigest() != record.code.dvc_lock:
+        raise Refusal("lock", f"{store.LOCK} is not the one that the record names. Main moved: run train.")
+    if was_live:
+        return
+    if not git.has(project.root, record.code.commit):
+        git.fetch(project.root, record.code.commit)
+    inputs = [*store.code_dependencies(lock, RAW), "uv.lock"]
+    changed = git.run("diff", "--name-only", record.code.commit, commit, "--", *inputs, cwd=project.root).splitlines()
+    if changed:
+        raise Refusal("lock", f"Main moved since {record.code.commit[:12]}, where the model was trained: {', '.join(changed[:5])} changed. Run train.")
+
+
+def _verify_predictions(verified: Champion) -> None:
+    import pandas as pd
+
+    recorded = json.loads(verified.examples.read_text())
+    predictions = verified.predict(pd.DataFrame(recorded["rows"]))
+    difference = max((abs(float(a) - b) for a, b in zip(predictions, recorded["predictions"], strict=True)), default=0.0)
+    if not difference <= serving.TOLERANCE:
+        raise Refusal("predictions", f"The model's predictions differ from those recorded at training by up to {difference:.2g}.")
+
+
+def _deploy(project: Project, bento: serving.Bento, record: Release) -> None:
+    env = {**os.environ, "MODELYARD_BENTO": str(bento.path), "MODELYARD_BENTO_TAG": bento.tag, "MODELYARD_MODEL_VERSION": record.model.version}
+    command = project.policy.serving.deploy
+    done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refusal("deployment", f"{' '.join(command)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+def _name(record: Release) -> str:
+    return f"{record.model.name} version {record.model.version}"
+
+
+def _outputs(record: Release) -> dict[str, str]:
+    return {"version": record.model.version, "model": record.model.sha256}
+
+
+def _live(record: Release, commit: str, how: str) -> Outcome:
+    return Outcome(verdict="live", summary=f"**promote: live** {_name(record)} ({how}), release {commit[:12]}.", outputs=_outputs(record))
+
+
+@click.command("promote")
+@click.option("--rev", default="HEAD", show_default=True, help="The commit whose release record is promoted.")
+@click.option("--dry-run", is_flag=True, help="Only verify; change nothing.")
+def command(rev: str, dry_run: bool) -> Outcome:
+    """Verify the merged release and make it live.
+
+    Checks, in this order: the model file that DVC delivers is the recorded one; the version is in the registry; the evaluation belongs to
+    the model and says promote; dvc.lock and the code that the model was trained from are main's; the predictions are those recorded at
+    training. Then the Bento is built, started and asked, the deployment command runs, and the alias champion moves last.
+    """
+    return run(find(), rev, dry_run)

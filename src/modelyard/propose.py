@@ -1,0 +1,162 @@
+"""``modelyard propose``: a model release is a pull request."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelyard import clock, git, github, release, report, store
+from modelyard.console import say
+from modelyard.errors import ForgeError, GitError, ProjectError, PushRejectedError
+from modelyard.outcome import Outcome
+from modelyard.project import CARD, MODEL, RAW, RELEASE, REPORTS, Project, find
+from modelyard.release import Batch, Code, Evaluation, Model, Release, sha256
+
+#: The one release branch; always rebuilt from the current main.
+BRANCH = "modelyard/release"
+MAIN = "main"
+
+
+def run(project: Project, now: datetime) -> Outcome:
+    """Push the release branch and open, or update, its pull request; at low risk bring it to main.
+
+    Outputs: ``branch``, ``commit``, ``pull`` (its address, empty without a forge), ``merged`` (true at low risk).
+    """
+    root = project.root
+    git.origin(root)
+    git.fetch(root, f"+refs/heads/{MAIN}:refs/remotes/origin/{MAIN}")
+    parent = git.head(root, f"refs/remotes/origin/{MAIN}")
+    record, evaluation = _record(project, now, parent)
+    files = _files(project, record, evaluation, parent)
+    title = f"Release {record.model.name} {record.model.version}"
+    commit = git.commit_files(root, parent, files, f"{title}\n\n{_sentence(record)}\n")
+    git.push("--force", "origin", f"{commit}:refs/heads/{BRANCH}", cwd=root)
+
+    merged = record.risk == "low" and _fast_forward(project, commit)
+    pull = "" if merged else open_pull(title, body(record, evaluation, _changed_periods(files)))
+    where = f"merged to {MAIN}" if merged else pull or f"branch `{BRANCH}`, {commit[:12]}: merge it to approve"
+    return Outcome(
+        verdict="",
+        summary=f"**propose: {title}** ({where})\n\n{_sentence(record)}",
+        outputs={"branch": BRANCH, "commit": commit, "pull": pull, "merged": str(merged).lower()},
+    )
+
+
+def open_pull(title: str, text: str) -> str:
+    """The pull request's address; empty where there is no forge, or it refused (the branch is there then, and it says so)."""
+    forge = github.forge()
+    if forge is None:
+        say(f"No forge here: it would open the pull request {title!r} from {BRANCH} into {MAIN}.")
+        return ""
+    try:
+        return forge.open_or_update_pull(head=BRANCH, base=MAIN, title=title, body=text)
+    except ForgeError as error:
+        github.annotate("error", str(error))
+        say(f"The pull request was not opened. {error}")
+        return ""
+
+
+def body(record: Release, evaluation: dict[str, Any], periods: list[str]) -> str:
+    """The pull request's text: verdict, metrics, data changes, links."""
+    lines = [f"**{record.evaluation.verdict}**: {_sentence(record)}", "", report.metrics_table(evaluation), ""]
+    lines += [f"- {reason}" for reason in evaluation.get("reasons", [])]
+    lines += ["", f"New data: {', '.join(periods) or 'none'}.", f"Trained from {record.code.commit[:12]} at logical date {record.logical_date:%Y-%m-%d}."]
+    if url := github.run_url():
+        lines.append(f"[Workflow run]({url}) with all reports.")
+    lines += ["", "Merging approves the release; `promote` then verifies it and makes it live. `modelyard rollback` brings the former model back."]
+    return "\n".join(lines)
+
+
+def _code_commit(root: Path, parent: str) -> str:
+    """The commit that holds the code of this training, and that others can fetch."""
+    inputs = [*store.code_dependencies((root / store.LOCK).read_bytes(), RAW), "uv.lock"]
+    dirty = git.run("diff", "--name-only", "HEAD", "--", *inputs, cwd=root).splitlines()
+    if dirty:
+        raise ProjectError(f"The model was trained with changes that are not committed: {', '.join(dirty[:5])}.", "Commit and push them, then train.")
+    if git.attempt("diff", "--quiet", "HEAD", parent, "--", *inputs, cwd=root).returncode == 0:
+        return parent
+    raise ProjectError(f"The code here is not that of origin's {MAIN}.", f"Push it to {MAIN}, or pull what is new there, and train again.")
+
+
+def _record(project: Project, now: datetime, parent: str) -> tuple[Release, dict[str, Any]]:
+    root = project.root
+    try:
+        evaluation: dict[str, Any] = json.loads((root / REPORTS / "evaluate.json").read_text())
+        entry = json.loads((root / REPORTS / "register.json").read_text())
+    except FileNotFoundError as error:
+        raise ProjectError(f"{error.filename} is missing.", "Run evaluate and register first.") from None
+    if evaluation["verdict"] != "promote" or not entry["version"]:
+        raise ProjectError(f"The verdict is {evaluation['verdict']}: there is nothing to propose.")
+    digest = sha256(root / MODEL)
+    if entry["sha256"] != digest or entry["evaluation"] != sha256(root / REPORTS / "evaluate.json"):
+        raise ProjectError("The model or its evaluation changed since they were registered.", "Run `modelyard register` again.")
+    uv_lock = root / "uv.lock"
+    champion, comparison = evaluation.get("champion"), evaluation.get("comparison")
+    metric = project.policy.evaluate.metric
+    record = Release(
+        model=Model(name=project.policy.name, version=entry["version"], run_id=entry["run_id"], path=MODEL.as_posix(), sha256=digest),
+        evaluation=Evaluation(
+            sha256=entry["evaluation"],
+            verdict="promote",
+            metric=metric,
+            challenger=evaluation["challenger"]["metrics"][metric],
+            champion=champion["metrics"][metric] if champion else None,
+            lower=comparison["lower"] if comparison else None,
+            holdout=tuple(evaluation["holdout"]),
+        ),
+        data=[Batch(path=path, md5=md5) for path, md5 in store.data_pointers(root, RAW).items()],
+        code=Code(commit=_code_commit(root, parent), dvc_lock=sha256(root / store.LOCK), uv_lock=sha256(uv_lock) if uv_lock.exists() else None),
+        logical_date=now,
+        trigger=os.environ.get("GITHUB_EVENT_NAME", "local"),
+        risk=project.policy.risk.level,
+        approved_by=f"policy: risk {project.policy.risk.level}" if project.policy.risk.level == "low" else None,
+    )
+    return record, evaluation
+
+
+def _files(project: Project, record: Release, evaluation: dict[str, Any], parent: str) -> dict[str, bytes | None]:
+    """Exactly what a release changes: data pointers, pipeline lock, record, card."""
+    root = project.root
+    pointers = [path.relative_to(root) for path in (root / RAW).glob("*.dvc")]
+    files: dict[str, bytes | None] = {path.as_posix(): (root / path).read_bytes() for path in [*sorted(pointers), store.LOCK]}
+    gone = {path for path in git.ls(root, parent, RAW.as_posix()) if path.endswith(".dvc")} - set(files)
+    files |= dict.fromkeys(sorted(gone), None)
+    files = {path: data for path, data in files.items() if data is None or git.show(root, parent, path) != data}
+    files[RELEASE.as_posix()] = release.write(record).encode()
+    files[CARD.as_posix()] = report.card(record, evaluation, project.policy).encode()
+    return files
+
+
+def _fast_forward(project: Project, commit: str) -> bool:
+    try:
+        git.push("origin", f"{commit}:refs/heads/{MAIN}", cwd=project.root)
+    except (PushRejectedError, GitError) as error:
+        say(f"{MAIN} was not moved, the pull request stays open: {error.what}")
+        return False
+    return True
+
+
+def _sentence(record: Release) -> str:
+    judged = record.evaluation
+    against = "the first release" if judged.champion is None else f"champion {judged.champion:.4f}, lower bound of the improvement {judged.lower:+.4f}"
+    return f"{judged.metric} {judged.challenger:.4f} on {judged.holdout[0]:%Y-%m-%d} to {judged.holdout[1]:%Y-%m-%d} ({against})."
+
+
+def _changed_periods(files: dict[str, bytes | None]) -> list[str]:
+    return [path.split("/")[-1].removesuffix(".parquet.dvc") for path, data in files.items() if path.endswith(".dvc") and data is not None]
+
+
+@click.command("propose")
+@clock.now_option
+def command(now: datetime) -> Outcome:
+    """Open or update the release pull request.
+
+    The branch modelyard/release is rebuilt from origin/main and changes exactly the data pointers, dvc.lock, the release record and the
+    model card. At risk level low the workflow merges it itself.
+    """
+    return run(find(), now)

@@ -1,0 +1,155 @@
+"""Data and models by DVC: the only module that runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from modelyard import git
+from modelyard.errors import ModelyardError, StoreError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+#: Name of the embedded remote; another default remote replaces it.
+EMBEDDED = "state"
+LOCK = Path("dvc.lock")
+PIPELINE = Path("dvc.yaml")
+
+
+def is_embedded(root: Path) -> bool:
+    """Whether the data go to the state branch (the default remote is ``state``)."""
+    with _repo(root) as repo:
+        return bool(repo.config["core"].get("remote") == EMBEDDED)
+
+
+def pointer(file: Path) -> Path:
+    """The ``.dvc`` file of a data file."""
+    return file.with_name(f"{file.name}.dvc")
+
+
+def add(root: Path, file: Path) -> None:
+    """Put ``file`` (relative to the root) under DVC; writes its pointer."""
+    with _repo(root) as repo:
+        repo.add(str(root / file))
+
+
+def remove(root: Path, file: Path) -> None:
+    """Take the pointer of ``file`` away again."""
+    (root / pointer(file)).unlink(missing_ok=True)
+
+
+def reproduce(root: Path) -> list[str]:
+    """Run the stages whose inputs changed, pulling what only misses on disk; the names of those that ran.
+
+    Raises
+    ------
+    StoreError
+        A stage failed, or an input is not there.
+    """
+    with _repo(root) as repo:
+        stages = repo.reproduce(pull=True)
+        return [stage.name for stage in stages if getattr(stage, "name", None)]
+
+
+def pull(root: Path, *targets: Path) -> None:
+    """Bring the outputs and data of the working tree from the remote; all, or only the targets."""
+    with _repo(root) as repo:
+        repo.pull([str(root / target) for target in targets] or None)
+
+
+def pull_missing_data(root: Path, folder: Path) -> None:
+    """Bring the files of ``folder`` that have a pointer but are not on disk."""
+    missing = [p for p in sorted((root / folder).glob("*.dvc")) if not p.with_suffix("").exists()]
+    if missing:
+        pull(root, *[p.relative_to(root) for p in missing])
+
+
+def push(root: Path, folder: Path | None = None) -> int:
+    """Deliver what the working tree's pointers name; the number of files sent.
+
+    Parameters
+    ----------
+    folder
+        Stands in for the embedded remote's own folder: that of a transaction.
+    """
+    config = {"remote": {EMBEDDED: {"url": str(folder)}}} if folder else None
+    with _repo(root, config) as repo:
+        return int(repo.push())
+
+
+def read(root: Path, path: Path, rev: str) -> bytes:
+    """The bytes of an output or data file as the commit ``rev`` names it, from the cache or the remote.
+
+    Raises
+    ------
+    StoreError
+        The commit does not name the file, or neither cache nor remote hold it.
+    """
+    import dvc.api
+
+    with _told(f"DVC does not deliver {path} of {rev[:12]}"), _stdout_to_stderr():
+        data: bytes = dvc.api.read(path.as_posix(), repo=str(root), rev=rev, mode="rb")
+        return data
+
+
+def data_pointers(root: Path, folder: Path) -> dict[str, str]:
+    """Path -> content hash of each data file that has a pointer."""
+    found = {}
+    for file in sorted((root / folder).glob("*.dvc")):
+        try:
+            out = yaml.safe_load(file.read_text())["outs"][0]
+            found[(file.parent / out["path"]).relative_to(root).as_posix()] = str(out["md5"])
+        except (KeyError, IndexError, TypeError, yaml.YAMLError):
+            raise StoreError(f"{file.relative_to(root)} is not a DVC pointer.", "Restore it with git.") from None
+    return found
+
+
+def code_dependencies(lock: bytes | str, data: Path) -> list[str]:
+    """The files and folders, other than data and models, that the locked pipeline depends on."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
+    deps = {dep["path"] for stage in stages.values() for dep in stage.get("deps", [])}
+    params = {name for stage in stages.values() for name in stage.get("params", {})}
+    return sorted((deps - made | params | {PIPELINE.as_posix()}) - {data.as_posix()})
+
+
+@contextmanager
+def _repo(root: Path, config: dict[str, Any] | None = None) -> Iterator[Repo]:
+    from dvc.repo import Repo
+
+    git.root(root)  # DVC's own words for a folder without git help nobody
+    with _told("DVC failed"), _stdout_to_stderr(), Repo(str(root), config=config) as repo:
+        yield repo
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ModelyardError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error.__context__
+        reason = f"{error}" + (f" ({cause})" if cause and str(cause) not in str(error) else "")
+        raise StoreError(f"{what}: {reason or type(error).__name__}", "`modelyard state pull` brings the embedded remote.") from error
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """DVC and the stages it runs talk on file descriptor 1; ours is the report."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
