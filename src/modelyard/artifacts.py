@@ -31,8 +31,8 @@ def folder() -> Path:
     raise MlflowException(f"{here} is in no Modelyard project: go to one, or set {state.VARIABLE} to its {state.FOLDER}.")
 
 
-class StateArtifactRepository(LocalArtifactRepository):
-    """MLflow's local repository, its folder looked up at each use: MLflow keeps the object, and transactions have a folder each."""
+class StateArtifactRepository(LocalArtifactRepository):  # type: ignore[misc]  # mlflow is not followed by mypy
+    """MLflow's local repository, its folder looked up at each use: MLflow keeps the object, and each transaction has its own folder."""
 
     @property
     def _artifact_dir(self) -> str:

@@ -55,5 +55,6 @@ def checked(values: Any, rows: int, task: str, name: str) -> np.ndarray:
     if bad := int((~np.isfinite(array)).sum()):
         raise ProjectError(f"{name} returned {bad:,} of {rows:,} values that are NaN or infinite.")
     if task == "binary" and rows and (array.min() < 0 or array.max() > 1):
-        raise ProjectError(f"{name} returned {array.min():.4g} to {array.max():.4g}.", "A binary model predicts probabilities of the positive class.")
+        span = f"{array.min():.4g} to {array.max():.4g}"
+        raise ProjectError(f"{name} returned {span}.", "A binary model predicts probabilities of the positive class.")
     return array

@@ -177,7 +177,11 @@ def _verify_predictions(verified: Champion) -> None:
     import pandas as pd
 
     recorded = json.loads(verified.examples.read_text())
-    predictions = verified.predict(pd.DataFrame(recorded["rows"]))
+    rows = pd.DataFrame(recorded["rows"])
+    time = verified.project.policy.data.time
+    if time in rows:
+        rows[time] = pd.to_datetime(rows[time])  # JSON knows no times
+    predictions = verified.predict(rows)
     difference = max((abs(float(a) - b) for a, b in zip(predictions, recorded["predictions"], strict=True)), default=0.0)
     if not difference <= serving.TOLERANCE:
         raise Refusal("predictions", f"The model's predictions differ from those recorded at training by up to {difference:.2g}.")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed
@@ -25,7 +25,6 @@ from modelyard.errors import RegistryError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
 #: Where the model lies among a run's artifacts.
@@ -38,7 +37,7 @@ _SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # its own 7 take four minutes to say that there is no server
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # Each use opens the file that has the name now: the replica's database is replaced, and a pooled connection would keep reading the old one.
+    # Each use opens the file that has the name now: the replica's database is replaced, and a pooled connection keeps the old one.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }
 _BATCH = 100  # parameters that MLflow takes in one call
@@ -86,17 +85,14 @@ def connect(folder: Path | None) -> Registry:
     from mlflow.tracking import MlflowClient
 
     if is_remote():
-        registry = Registry(MlflowClient.__new__(MlflowClient), None)
-        with _calls(registry):
+        with _calls(None):
             return Registry(MlflowClient(os.environ["MLFLOW_TRACKING_URI"]), None)
     if folder is None:
         raise RegistryError("There is no MLflow store to connect to.", "Set MLFLOW_TRACKING_URI, or run this inside a project.")
-    folder = folder.resolve()
-    registry = Registry(MlflowClient.__new__(MlflowClient), folder)
-    with _calls(registry):
-        _prepare(folder / state.DATABASE)
-        uri = f"sqlite:///{folder / state.DATABASE}"
-        return Registry(MlflowClient(uri, uri), folder)
+    database = folder.resolve() / state.DATABASE
+    with _calls(folder):
+        _prepare(database)
+        return Registry(MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}"), folder.resolve())
 
 
 def log_run(
@@ -130,7 +126,7 @@ def log_run(
     # Else MLflow notes the script's absolute path and the login name.
     anonymous = {"mlflow.source.name": "modelyard", "mlflow.source.type": "JOB", "mlflow.user": "modelyard"}
     family = {"mlflow.parentRunId": parent} if parent else {}
-    with _calls(registry):
+    with _calls(registry.folder):
         run_id = str(client.create_run(_experiment(registry, experiment), tags={**tags, **anonymous, **family}, run_name=name).info.run_id)
         listed_params = [Param(key, str(value)) for key, value in params.items()]
         listed_metrics = [Metric(key, float(value), now, 0) for key, value in metrics.items()]
@@ -146,8 +142,8 @@ def log_run(
 def register(registry: Registry, *, name: str, run_id: str, model: Path, sha256: str, tags: Mapping[str, str]) -> Version:
     """Log the ONNX file with its run and make it a version of the registered model; a file that is registered already keeps its version.
 
-    MLflow's own ``mlflow.onnx.log_model`` is not used: it writes the model anew (other bytes, so another SHA-256) and imports onnx. What it would put
-    beside the file is written here, so ``mlflow.onnx.load_model`` and ``mlflow.pyfunc.load_model`` take ``models:/<name>@<alias>``.
+    MLflow's own ``mlflow.onnx.log_model`` is not used: it imports onnx and writes the model anew, whose bytes (and SHA-256) must stay. What it
+    would put beside the file is written here, so MLflow's ``onnx.load_model`` and ``pyfunc.load_model`` take ``models:/<name>@<alias>``.
 
     Parameters
     ----------
@@ -158,7 +154,7 @@ def register(registry: Registry, *, name: str, run_id: str, model: Path, sha256:
         if known.sha256 == sha256:
             return known
     client = registry.client
-    with _calls(registry), tempfile.TemporaryDirectory() as folder:
+    with _calls(registry.folder), tempfile.TemporaryDirectory() as folder:
         _write_model(Path(folder), model, run_id)
         client.log_artifacts(run_id, folder, MODEL)
         _ignore_existing(lambda: client.create_registered_model(name))
@@ -169,13 +165,12 @@ def register(registry: Registry, *, name: str, run_id: str, model: Path, sha256:
 
 def versions(registry: Registry, name: str) -> list[Version]:
     """All versions of a registered model, oldest first; none where the name is not registered."""
-    found: list[ModelVersion] = []
-    token: str | None = None
-    with _calls(registry):
-        while token != "":
-            page = registry.client.search_model_versions(f"name='{name}'", page_token=token)
+    with _calls(registry.folder):
+        page = registry.client.search_model_versions(f"name='{name}'")
+        found = list(page)
+        while page.token:
+            page = registry.client.search_model_versions(f"name='{name}'", page_token=page.token)
             found.extend(page)
-            token = page.token or ""
     return sorted(map(_version, found), key=lambda version: int(version.version))
 
 
@@ -188,7 +183,7 @@ def get_alias(registry: Registry, name: str, alias: str) -> Version | None:
     """The version that an alias (``champion``, ``challenger``) names; None where it names none."""
     from mlflow.exceptions import MlflowException
 
-    with _calls(registry):
+    with _calls(registry.folder):
         try:
             aliases: dict[str, str] = registry.client.get_registered_model(name).aliases
         except MlflowException as error:
@@ -202,14 +197,14 @@ def set_alias(registry: Registry, name: str, alias: str, version: str) -> None:
     """Let an alias name a version; nothing is written where it does already."""
     current = get_alias(registry, name, alias)
     if current is None or current.version != version:
-        with _calls(registry):
+        with _calls(registry.folder):
             registry.client.set_registered_model_alias(name, alias, version)
 
 
 def set_tags(registry: Registry, name: str, version: str, tags: Mapping[str, str]) -> None:
     """Set tags of a version; nothing is written where they are set already."""
     known = get_version(registry, name, version)
-    with _calls(registry):
+    with _calls(registry.folder):
         for key, value in tags.items():
             if known is None or known.tags.get(key) != value:
                 registry.client.set_model_version_tag(name, version, key, value)
@@ -224,26 +219,26 @@ def download(registry: Registry, run_id: str, path: str, into: Path) -> Path:
         The run or the artifact does not exist.
     """
     into.mkdir(parents=True, exist_ok=True)
-    with _calls(registry):
+    with _calls(registry.folder):
         return Path(registry.client.download_artifacts(run_id, path, str(into)))
 
 
 @contextmanager
-def _calls(registry: Registry) -> Iterator[None]:
-    """Around each use of MLflow: ``state:/`` means this registry's folder, and failures become errors that a person can act on."""
+def _calls(folder: Path | None) -> Iterator[None]:
+    """Around each use of MLflow: ``state:/`` means this state folder, and failures become errors that a person can act on."""
     from mlflow.exceptions import MlflowException
 
     before = os.environ.pop(state.VARIABLE, None)
-    if registry.folder:
-        os.environ[state.VARIABLE] = str(registry.folder)
+    if folder:
+        os.environ[state.VARIABLE] = str(folder.resolve())
     try:
         yield
     except (MlflowException, OSError) as error:  # requests' errors are OSErrors
         words = str(error).strip().splitlines()[0][:500]
-        if registry.folder:
+        if folder:
             raise RegistryError(f"MLflow, in the embedded store: {words}", "Bring the store here: modelyard state pull") from error
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
-        raise RegistryError(f"MLflow, at {uri}: {words}", "Check MLFLOW_TRACKING_URI, its credentials, and that the server runs.") from error
+        what = f"MLflow, at {os.environ.get('MLFLOW_TRACKING_URI')}: {words}"
+        raise RegistryError(what, "Check MLFLOW_TRACKING_URI, its credentials, and that the server runs.") from error
     finally:
         os.environ.pop(state.VARIABLE, None)
         if before is not None:
@@ -270,11 +265,12 @@ def _prepare(database: Path) -> None:
             _upgrade(draft)
         else:
             SqlAlchemyStore(f"sqlite:///{draft}", "state:/")  # with this root: else the Default experiment keeps an absolute path
-        os.replace(draft, database)
+        draft.replace(database)
 
 
 def _upgrade(database: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         raise RegistryError(
             f"MLflow {installed('mlflow')} cannot read the embedded store: it was written by another version.",
@@ -287,6 +283,17 @@ def _experiment(registry: Registry, name: str) -> str:
     if client.get_experiment_by_name(name) is None:
         _ignore_existing(lambda: client.create_experiment(name, artifact_location=f"state:/{name}" if registry.folder else None))
     return str(client.get_experiment_by_name(name).experiment_id)
+
+
+def _ignore_existing(create: Callable[[], object]) -> None:
+    """Somebody else may make the same thing at the same time, or have made it before."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        create()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _log_file(registry: Registry, run_id: str, file: Path, path: str) -> None:

@@ -66,10 +66,10 @@ def build(*, code: Path, model: Path, package: str, name: str, labels: dict[str,
             "python": {"packages": requirements(), "lock_packages": False},
         }
         (context / "bentofile.yaml").write_text(json.dumps(config))  # JSON is YAML
-        done = _bentoml(["build", "--output", "json", str(context)], home)
+        done = _bentoml(["build", "--output", "tag"], home, cwd=context)
         if done.returncode:
             raise ServiceError(f"bentoml build failed: {_last_words(done.stderr or done.stdout)}")
-    tag = str(json.loads(done.stdout[done.stdout.index("{") :])["tag"])
+    tag = done.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
     bento_name, _, bento_version = tag.partition(":")
     return Bento(tag, home / "bentos" / bento_name / bento_version)
 
@@ -142,13 +142,13 @@ def predict(address: str, rows: list[dict[str, Any]]) -> list[float]:
         raise ServiceError(f"The service gave no usable answer: {error}") from None
 
 
-def _bentoml(args: list[str], home: Path) -> subprocess.CompletedProcess[str]:
+def _bentoml(args: list[str], home: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     try:
         version("bentoml")
     except PackageNotFoundError:
         raise ServiceError("bentoml is not installed.", "uv add bentoml") from None
     home.mkdir(parents=True, exist_ok=True)
-    return subprocess.run([sys.executable, "-m", "bentoml", *args], env=_environment(home), capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-m", "bentoml", *args], cwd=cwd, env=_environment(home), capture_output=True, text=True, check=False)
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -162,6 +162,8 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path)
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServiceError(f"The service ended with code {process.returncode} at its start: {_last_words(log.read_text())}")
+        if "Application startup failed" in log.read_text():  # BentoML would start its worker again and again
+            raise ServiceError(f"The service did not start: {_last_words(log.read_text().partition('Application startup failed')[0])}")
         try:
             with urllib.request.urlopen(f"{address}/readyz", timeout=5):
                 return

@@ -1,8 +1,8 @@
 """The embedded store: MLflow's database and artifacts and the DVC remote, on the branch ``modelyard-state`` of the project's own origin.
 
-``.modelyard/state`` is a replica to read from. Every write is a transaction (`transact`) in a fresh folder ``.modelyard/tx/<pid>-<n>``, which lands by
-compare-and-swap as the branch's only commit: the branch moves from one whole state to the next, or not at all. The replica's repository holds the
-objects of both; transactions differ in index and work tree only, so nothing is fetched or stored twice.
+``.modelyard/state`` is a replica to read from. Every write is a transaction (`transact`) in a fresh folder below ``.modelyard/tx``, which
+lands by compare-and-swap as the branch's only commit: the branch moves from one whole state to the next, or not at all. Each transaction
+has files and an index of its own, and shares the objects of the replica's repository: nothing is fetched or stored twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 BRANCH = "modelyard-state"
 FOLDER = Path(".modelyard/state")
 DATABASE = "mlflow.db"
-#: Environment variable: the state folder that ``state:/`` artifacts lie in, where it is not the replica of the project around the working folder.
+#: Environment variable: the folder that ``state:/`` means, where it is not the replica of the project around the working folder.
 VARIABLE = "MODELYARD_STATE"
 
 #: GitHub refuses files over 100 MB, and asks for repositories of at most 1 GB.
@@ -60,7 +60,7 @@ _CONFIG = """\
 [pack]
 \twindow = 0
 """
-_NOBODY = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "modelyard"), ("EMAIL", "modelyard@localhost"))}
+_NOBODY = {f"GIT_{role}_{key}": "modelyard" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
 _numbers = itertools.count()
 
 
@@ -106,8 +106,8 @@ def transact(root: Path, apply: Callable[[Path], T], message: str) -> T:
     root
         The project's folder.
     apply
-        Gets the folder of this attempt. It runs again, in a new folder, each time somebody else lands first: keep it short, and let it read what
-        it decides on from this folder. Where it changes no file, nothing is pushed.
+        Gets the folder of this attempt. It runs again, in a new folder, each time somebody else lands first: keep it short, and let it
+        read what it decides on from this folder. Where it changes no file, nothing is pushed.
     message
         Of the commit.
 
@@ -126,7 +126,7 @@ def transact(root: Path, apply: Callable[[Path], T], message: str) -> T:
     url = _origin(root)
     _sweep(root)
     for attempt in range(_ATTEMPTS):
-        time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)) if attempt else 0)
+        time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)) if attempt else 0)  # noqa: S311 - no secret
         with _lock(root):
             old = _pull(root, url)
         with _workspace(root) as folder:
@@ -170,6 +170,7 @@ def _pull(root: Path, url: str) -> str:
     there = _remote(root, "ls-remote", "--quiet", url, f"refs/heads/{BRANCH}").partition("\t")[0]
     seen = _ref(root, _SEEN)
     if not there and seen:
+        (root / FOLDER / ".git/shallow").unlink(missing_ok=True)  # with it, git would refuse the command below
         raise StateError(
             f"Origin has no branch {BRANCH} (any more), but {FOLDER} holds a state.",
             f"Put it there: git -C {FOLDER} push {url} {_SEEN}:refs/heads/{BRANCH}\nOr delete {FOLDER} to start from nothing.",
@@ -187,7 +188,7 @@ def _show(root: Path, commit: str) -> None:
     """Make the replica's files those of ``commit``; each appears whole, the database last, so a reader never meets half a state."""
     replica = root / FOLDER
     tracked = set(_list(root, "ls-files", "-z"))
-    _git(root, "read-tree", "-m", commit)
+    _git(root, "read-tree", "--reset", commit)
     git.attempt("update-index", "--quiet", "--refresh", cwd=replica)
     if changed := _list(root, "diff-files", "--name-only", "-z"):
         with tempfile.TemporaryDirectory(dir=replica / ".git", prefix="incoming-") as incoming:
@@ -197,7 +198,7 @@ def _show(root: Path, commit: str) -> None:
                     for leftover in replica.glob(f"{DATABASE}-*"):  # SQLite would replay an old journal onto the new database
                         leftover.unlink(missing_ok=True)
                 (replica / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(Path(incoming) / name, replica / name)
+                (Path(incoming) / name).replace(replica / name)
         git.attempt("update-index", "--quiet", "--refresh", cwd=replica)
     for name in tracked - set(_list(root, "ls-files", "-z")):
         (replica / name).unlink(missing_ok=True)
@@ -307,7 +308,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 @click.group("state", help="Pull or push the embedded store: the branch that holds MLflow's database and artifacts and the DVC remote.")
-def command() -> None: ...
+def command() -> None:
+    """Hold the two commands together."""
 
 
 @command.command("pull", help="Bring .modelyard/state to the branch's state; then `dvc pull` delivers data and model.")

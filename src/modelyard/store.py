@@ -53,7 +53,7 @@ def reproduce(root: Path) -> list[str]:
     StoreError
         A stage failed, or an input is not there.
     """
-    with _repo(root) as repo:
+    with _repo(root) as repo, _without_job_files():
         stages = repo.reproduce(pull=True)
         return [stage.name for stage in stages if getattr(stage, "name", None)]
 
@@ -126,7 +126,18 @@ def _repo(root: Path, config: dict[str, Any] | None = None) -> Iterator[Repo]:
 
     git.root(root)  # DVC's own words for a folder without git help nobody
     with _told("DVC failed"), _stdout_to_stderr(), Repo(str(root), config=config) as repo:
+        repo.scm_context.quiet = True  # no "to track the changes with git": release commits do that
         yield repo
+
+
+@contextmanager
+def _without_job_files() -> Iterator[None]:
+    """Run the stages' own commands as such: what they tell is not this step's output and summary."""
+    kept = {name: os.environ.pop(name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 @contextmanager

@@ -92,7 +92,8 @@ def schema(project: Project) -> Schema:
 
     model = load_object(project, "schema", "Batch")
     if not (isinstance(model, type) and issubclass(model, pandera.DataFrameModel)):
-        raise ProjectError(f"{project.policy.package}.schema.Batch is no pandera DataFrameModel.", "Write class Batch(pandera.pandas.DataFrameModel).")
+        name = f"{project.policy.package}.schema.Batch"
+        raise ProjectError(f"{name} is no pandera DataFrameModel.", "Write class Batch(pandera.pandas.DataFrameModel).")
     return Schema(model)
 
 
@@ -173,17 +174,20 @@ def _collect(cases: pd.DataFrame, total: int) -> list[Failure]:
     found = []
     across = (cases["schema_context"] == "DataFrameSchema") & cases["index"].notna()
     named = cases.assign(column=cases["column"].where(~across, "").fillna("").astype(str), check=cases["check"].astype(str))
-    for (column, check), group in named.groupby(["column", "check"], sort=True):
+    lacking = bool((cases["check"] == "column_in_dataframe").any())  # then checks across columns only stumble over that
+    for key, group in named.groupby(["column", "check"], sort=True):
+        column, check = map(str, key)
         values = group["failure_case"].tolist()
         index = group["index"].dropna()
         if check in ("column_in_dataframe", "column_in_schema"):
             what = "the column is missing" if check == "column_in_dataframe" else "the column is not in the schema"
             found += [_whole(str(name), check, f"{name}: {what}") for name in values]
-        elif index.empty:
-            found.append(_whole(column, check, f"{column}: {check} fails: {values[0]}"))
+        elif index.empty and not (lacking and group["schema_context"].iloc[0] == "DataFrameSchema"):
+            what = "the column as a whole" if isinstance(values[0], bool) else f"found {values[0]}"
+            found.append(_whole(column, check, f"{column}: {check}: {what}"))
         elif column == "":
             found.append(_some(column, check, index.nunique(), total, []))  # its values are whole rows
-        else:
+        elif len(index):
             found.append(_some(column, check, index.nunique(), total, values))
     return found
 
@@ -193,14 +197,16 @@ def _whole(column: str, check: str, message: str) -> Failure:
 
 
 def _some(column: str, check: str, rows: int, total: int, values: list[Any]) -> Failure:
+    import pandas as pd
+
     share = rows / total
     missing = check == "not_nullable"
-    examples = [] if missing else [str(v) for v in dict.fromkeys(values)][:_EXAMPLES]
+    examples = list(dict.fromkeys(str(v) for v in values if not pd.isna(v)))[:_EXAMPLES]  # a missing value is no example
     name = f"{column}: " if missing else f"{column}: {check}: " if column else f"{check}: "
     message = f"{name}{rows:,} of {total:,} rows ({share:.1%})" + (" missing" if missing else "")
-    return Failure(
-        column=column, check=check, rows=rows, share=share, examples=examples, message=message + (f", e.g. {', '.join(examples)}" if examples else "")
-    )
+    if examples:
+        message += f", e.g. {', '.join(examples)}"
+    return Failure(column=column, check=check, rows=rows, share=share, examples=examples, message=message)
 
 
 def _committed(project: Project, period: Period) -> bool:
@@ -220,20 +226,19 @@ def _quarantine(project: Project, period: Period) -> None:
 
 
 def _summary(found: Validation) -> str:
-    if not found.batches:
-        lines = [f"**validate: {found.verdict}**, for there are no batches in {RAW}"]
-    else:
-        bad = sum(bool(b.failures) for b in found.batches)
-        lines = [f"**validate: {found.verdict}**, {bad} of {len(found.batches)} batches fail" if bad else f"**validate: valid**, {len(found.batches)} batches"]
-    for batch in found.batches:
-        if batch.failures:
-            where = f"moved to {QUARANTINE}; the period stays missing" if batch.quarantined else "already committed, so it was left in place"
-            lines += ["", f"{batch.period} ({batch.rows:,} rows; {where}):", "", *(f"- {f.message}" for f in batch.failures)]
+    bad = [b for b in found.batches if b.failures]
+    good = [b for b in found.batches if not b.failures]
+    count = f"{len(good)} batches" if good else f"there are no batches in {RAW}"
+    if bad:
+        count = f"{len(bad)} of {len(found.batches)} batches fail"
+    lines = [f"**validate: {found.verdict}**, {count}"]
+    for batch in bad:
+        where = f"moved to {QUARANTINE}; the period stays missing" if batch.quarantined else "already committed, so left in place"
+        lines += ["", f"{batch.period} ({batch.rows:,} rows; {where}):", "", *(f"- {f.message}" for f in batch.failures)]
     if found.absent:
         lines += ["", f"Not on this machine, so not checked (`modelyard state pull && dvc pull`): {', '.join(found.absent)}"]
-    good = [b for b in found.batches if not b.failures]
     if good:
-        lines += ["", f"<details><summary>{len(good)} valid</summary>", "", *(f"- {b.period}: {b.rows:,} rows" for b in good), "", "</details>"]
+        lines += ["", "<details><summary>Valid</summary>", "", *(f"- {b.period}: {b.rows:,} rows" for b in good), "", "</details>"]
     return "\n".join(lines)
 
 

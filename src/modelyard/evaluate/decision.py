@@ -22,6 +22,12 @@ class Criterion(BaseModel):
     max: float | None
     met: bool
 
+    @property
+    def demand(self) -> str:
+        """The bound in words."""
+        bounds = {"at least": self.min, "at most": self.max}
+        return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+
 
 def check(metrics: Mapping[str, float], criteria: Mapping[str, Bound]) -> list[Criterion]:
     """Hold the challenger's metrics against the bounds; a metric without a value misses its bound."""
@@ -78,6 +84,5 @@ def _within(value: float | None, bound: Bound) -> bool:
 
 
 def _missed(criterion: Criterion) -> str:
-    demands = [f"at least {criterion.min:g}"] * (criterion.min is not None) + [f"at most {criterion.max:g}"] * (criterion.max is not None)
     reached = "has no value" if criterion.value is None else f"is {criterion.value:.4f}"
-    return f"The challenger's {criterion.metric} {reached}; the policy demands {' and '.join(demands)}."
+    return f"The challenger's {criterion.metric} {reached}; the policy demands {criterion.demand}."

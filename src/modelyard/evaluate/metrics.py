@@ -40,7 +40,7 @@ def undefined(name: str, label: np.ndarray) -> str:
 
 
 def _functions() -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
-    from sklearn import metrics  # type: ignore[import-untyped]
+    from sklearn import metrics
 
     return {
         "roc_auc": metrics.roc_auc_score,

@@ -94,9 +94,11 @@ def compare(
     second = statistic.build(metric, position, label, champion)
 
     def improvement(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with np.errstate(invalid="ignore", divide="ignore"):  # a replicate of one class only has no AUC; it is counted below
+        with np.errstate(invalid="ignore", divide="ignore"):  # a replicate of one class only has no AUC; _quantile counts it
             (a, da), (b, db) = first(c), second(c)
-            return sign * (a - b), np.sqrt(days / (days - 1) * (c * (da - db) ** 2).sum(axis=1))
+            spread = np.sqrt(days / (days - 1) * (c * (da - db) ** 2).sum(axis=1))
+        rounding = 1e-12 * (1 + np.abs(a) + np.abs(b))  # where each day improves alike, what is left is no spread
+        return sign * (a - b), np.where(spread > rounding, spread, 0.0)
 
     at, error = improvement(np.ones((1, days)))
     difference, se = float(at[0]), float(error[0])
@@ -123,4 +125,4 @@ def _quantile(distance: np.ndarray, spread: np.ndarray, level: float) -> float:
     """Quantile of distance / spread; where that is undefined the replicate counts as infinitely far, the cautious side."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = distance / spread
-    return float(np.quantile(np.where(np.isnan(ratio), np.inf, ratio), level, method="higher"))
+    return float(np.quantile(np.where(np.isfinite(ratio), ratio, np.inf), level, method="higher"))

@@ -67,8 +67,9 @@ def summary(found: Evaluation) -> str:
     bounds = {c.metric: c for c in found.criteria}
     lines += ["| metric | challenger | champion | policy |", "|---|---|---|---|"]
     for name in policy.METRICS[found.task]:
+        demand = f"{bounds[name].demand}: {'met' if bounds[name].met else '**missed**'}" if name in bounds else ""
         values = [_number(model.metrics.get(name)) if model else "none" for model in (found.challenger, found.champion)]
-        lines.append(f"| {f'**{name}**' if name == found.metric else name} | {' | '.join(values)} | {_demand(bounds.get(name))} |")
+        lines.append(f"| {f'**{name}**' if name == found.metric else name} | {' | '.join(values)} | {demand} |")
     lines += ["", "<details><summary>How it was judged</summary>", "", *(f"- {line}" for line in _details(found)), "", "</details>"]
     return "\n".join(lines)
 
@@ -90,10 +91,3 @@ def _details(found: Evaluation) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
-
-
-def _demand(criterion: Criterion | None) -> str:
-    if criterion is None:
-        return ""
-    bounds = [f">= {criterion.min:g}"] * (criterion.min is not None) + [f"<= {criterion.max:g}"] * (criterion.max is not None)
-    return f"{' and '.join(bounds)}: {'met' if criterion.met else '**missed**'}"

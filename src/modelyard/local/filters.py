@@ -13,8 +13,8 @@ _DEFAULT_TYPES = {"pull_request": ("opened", "synchronize", "reopened")}
 def pattern(glob: str) -> re.Pattern[str]:
     """Translate one of GitHub's filter patterns.
 
-    ``*`` is any run of characters but ``/``, ``**`` of any characters, ``**/`` any folders or none, ``?`` and ``+`` repeat the character before
-    them, ``[a-z]`` is a set, and a backslash takes the next character as it is.
+    ``*`` is any run of characters but ``/``, ``**`` of any characters, ``**/`` any folders or none, ``?`` and ``+`` repeat the
+    character before them, ``[a-z]`` is a set, and a backslash takes the next character as it is.
     """
     out, at = "", 0
     while at < len(glob):

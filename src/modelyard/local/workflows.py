@@ -152,6 +152,8 @@ def needs(tree: Tree, workflow: Workflow) -> Needs:
                 f"Here there are: {', '.join(ACTIONS)}, and actions and workflows of the project itself (./...).",
             )
         actions[f"{owner}/{repo}@{uses.partition('@')[2]}"] = STANDINS / standin
+    if foreign := sorted(label for label in labels if label.lower().startswith(("windows", "macos"))):
+        raise WorkflowError(f"{workflow.path} needs a runner {foreign[0]}.", "Only jobs for Linux run here.")
     return Needs(actions, frozenset(labels))
 
 
@@ -179,7 +181,8 @@ def _step_uses(tree: Tree, where: str, steps: list[dict[str, Any]], stack: tuple
             raise WorkflowError(f"Actions use each other in a circle: {' > '.join([*stack, folder])}.")
         action = tree.parse(f"{folder}/action.yml") or tree.parse(f"{folder}/action.yaml")
         if action is None:
-            raise WorkflowError(f"{where} uses {uses}, but commit {tree.commit[:8]} has no {folder}/action.yml.", "Commit it, or correct `uses:`.")
+            what = f"{where} uses {uses}, but commit {tree.commit[:8]} has no {folder}/action.yml."
+            raise WorkflowError(what, "Commit it, or correct `uses:`.")
         yield from _step_uses(tree, f"{folder}/action.yml", (action.get("runs") or {}).get("steps") or [], (*stack, folder))
 
 

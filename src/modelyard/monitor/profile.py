@@ -65,7 +65,7 @@ def describe(values: pd.Series, time: pd.Series | None = None) -> Column:
     if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
         return Column(kind="sequence", **empty)
     if pd.api.types.is_numeric_dtype(values):
-        if time is not None and known.nunique() > 1 and known.loc[time.loc[known.index].sort_values(kind="stable").index].is_monotonic_increasing:
+        if time is not None and _grows(known, time):
             return Column(kind="sequence", **empty)
         return count(Column(kind="numeric", edges=_edges(known.to_numpy(dtype=float)), **empty), values)
     tally = known.astype(str).value_counts()
@@ -81,14 +81,19 @@ def count(cells: Column, values: pd.Series) -> Column:
     known = values.dropna()
     counts: list[int] = []
     if cells.kind == "numeric":
-        numbers = pd.to_numeric(known, errors="coerce").dropna().to_numpy(dtype=float)
-        known = known.iloc[: len(numbers)]  # text where numbers were counts as missing
+        known = pd.to_numeric(known, errors="coerce").dropna()  # text where numbers were counts as missing
+        numbers = known.to_numpy(dtype=float)
         counts = np.bincount(np.searchsorted(cells.edges, numbers, side="right"), minlength=len(cells.edges) + 1).tolist()
     elif cells.kind == "categorical":
         tally = known.astype(str).value_counts()
         counts = [int(tally.get(value, 0)) for value in cells.values]
         counts.append(len(known) - sum(counts))
     return cells.model_copy(update={"rows": len(values), "missing": len(values) - len(known), "counts": counts})
+
+
+def _grows(known: pd.Series, time: pd.Series) -> bool:
+    order = time.loc[known.index].sort_values(kind="stable").index
+    return known.nunique() > 1 and bool(known.loc[order].is_monotonic_increasing)
 
 
 def _edges(values: np.ndarray) -> list[float]:

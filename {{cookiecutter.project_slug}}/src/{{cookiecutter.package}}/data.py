@@ -25,7 +25,7 @@ def load(start: datetime, end: datetime) -> pd.DataFrame:
     """Return the flights with start <= scheduled departure < end, in their order.
 
     Times are New York's, without a zone. The label is missing where a flight was cancelled or diverted.
-    The environment variable FLIGHTS_SOURCE, if set, names a folder with a `flights.parquet` of the same columns for 2013,
+    The environment variable FLIGHTS_SOURCE, if set, names a folder with a `flights.parquet`, the same table for 2013,
     which replaces the package's files.
     """
     source = os.environ.get("FLIGHTS_SOURCE")
@@ -78,4 +78,5 @@ def _planned_minutes(flights: pd.DataFrame, airports: pd.DataFrame) -> "pd.Serie
         local.loc[group.index] = group.dt.tz_convert(str(zone)).dt.tz_localize(None)
     clock = flights["sched_arr_time"]
     minutes = clock // 100 * 60 + clock % 100 - (local.dt.hour * 60 + local.dt.minute)
-    return (minutes % (24 * 60)).astype("float64")
+    planned: pd.Series[float] = (minutes % (24 * 60)).astype("float64")
+    return planned

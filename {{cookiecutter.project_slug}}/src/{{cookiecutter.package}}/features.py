@@ -1,7 +1,6 @@
 """What the model sees of a flight: the one place for training and serving. NumPy only, since the service imports it."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,8 +10,14 @@ NUMBERS = ("distance", "planned_minutes", "temp", "dewp", "humid", "wind_speed",
 INPUTS = ("scheduled", *TEXTS, *NUMBERS)
 
 
-def features(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Turn raw columns (a DataFrame, or a mapping of column to values) into the model's inputs, row by row.
+class Columns(Protocol):
+    """A DataFrame, or a mapping of column to values."""
+
+    def __getitem__(self, key: str, /) -> Any: ...
+
+
+def features(batch: Columns) -> dict[str, np.ndarray]:
+    """Turn raw columns into the model's inputs, row by row.
 
     Numbers become float32 with NaN for missing, texts become strings.
     """

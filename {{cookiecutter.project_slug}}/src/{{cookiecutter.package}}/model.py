@@ -1,6 +1,5 @@
 """The model as it serves: ONNX Runtime and NumPy, nothing of what trained it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from {{ cookiecutter.package }}.features import features
+from {{ cookiecutter.package }}.features import Columns, features
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that is there
 
@@ -24,11 +23,8 @@ class Model:
         """What really computes, for example CPUExecutionProvider."""
         return str(self.session.get_providers()[0])
 
-    def predict(self, batch: Mapping[str, Any]) -> np.ndarray:
-        """Return one number a row: {% if cookiecutter.task == "binary" %}the probability of being late{% else %}the minutes late{% endif %}.
-
-        `batch` is a DataFrame, or a mapping of raw column to values.
-        """
+    def predict(self, batch: Columns) -> np.ndarray:
+        """Return one number a row: {% if cookiecutter.task == "binary" %}the probability of being late{% else %}the minutes late{% endif %}."""
         inputs = {name: values.reshape(-1, 1) for name, values in features(batch).items()}
         if not len(next(iter(inputs.values()))):
             return np.empty(0)

@@ -56,7 +56,9 @@ def model_file() -> Path:
     """Return the file named by MODEL_PATH, else models/model.onnx in the Bento, or in the project."""
     if path := os.environ.get("MODEL_PATH"):
         return Path(path)
-    return Path(__file__).resolve().parents[2] / "models" / "model.onnx"
+    here = Path(__file__).resolve()
+    beside = (folder / "models" / "model.onnx" for folder in here.parents[1:3])
+    return next((path for path in beside if path.exists()), here.parents[2] / "models" / "model.onnx")
 
 
 def columns(rows: list[Row]) -> dict[str, np.ndarray]:

@@ -1,6 +1,9 @@
 """Fit the model on everything before the hold-out: the stage `train` of dvc.yaml."""
 
 import json
+{%- if cookiecutter.estimator == "neural" %}
+import warnings
+{%- endif %}
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +20,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 {%- endif %}
 {%- else %}
 from sklearn.compose import make_column_transformer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 {%- endif %}
 {%- if cookiecutter.task == "binary" %}
@@ -85,7 +89,13 @@ def build(params: Mapping[str, Any]) -> Pipeline:
 def fit(frame: pd.DataFrame, params: Mapping[str, Any]) -> Pipeline:
     """Train on the rows whose label is known."""
     rows = frame[frame[LABEL].notna()]
+    {%- if cookiecutter.estimator == "neural" %}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a few passes over the data are what params.yaml asks for
+        return export.fit(build(params), features(rows), rows[LABEL].to_numpy())
+    {%- else %}
     return export.fit(build(params), features(rows), rows[LABEL].to_numpy())
+    {%- endif %}
 
 
 def main() -> None:

@@ -13,17 +13,17 @@ cd "$GITHUB_WORKSPACE/$IN_PATH"
 git remote remove origin 2>/dev/null || true
 git remote add origin "$MODELYARD_LOCAL_ORIGIN"
 
-depth=(--depth="$IN_DEPTH")
+depth="--depth=$IN_DEPTH"
 if [[ "$IN_DEPTH" == 0 ]]; then
-  depth=()
+  depth=""
   git fetch --quiet --tags --prune origin '+refs/heads/*:refs/remotes/origin/*'
 fi
-tags=(--no-tags)
-[[ "$IN_TAGS" == true ]] && tags=(--tags)
+tags=--no-tags
+[[ "$IN_TAGS" == true ]] && tags=--tags
 
 get() { # get SOURCE TARGET: from origin, else from the working copy
-  git fetch --quiet "${tags[@]}" "${depth[@]}" origin "+$1:$2" 2>/dev/null ||
-    git fetch --quiet --no-tags "${depth[@]}" "$MODELYARD_LOCAL_SOURCE" "+$1:$2"
+  git fetch --quiet $tags $depth origin "+$1:$2" 2>/dev/null ||
+    git fetch --quiet --no-tags $depth "$MODELYARD_LOCAL_SOURCE" "+$1:$2"
 }
 
 name="${IN_REF:-$GITHUB_REF}"
@@ -41,11 +41,11 @@ elif [[ -z "$IN_REF" ]]; then
   git checkout --quiet --force -B "$branch" "refs/remotes/origin/$branch"
 else
   branch="${name#refs/heads/}"
-  if git fetch --quiet "${tags[@]}" "${depth[@]}" origin "+refs/heads/$branch:refs/remotes/origin/$branch" 2>/dev/null; then
+  if git fetch --quiet $tags $depth origin "+refs/heads/$branch:refs/remotes/origin/$branch" 2>/dev/null; then
     git checkout --quiet --force -B "$branch" "refs/remotes/origin/$branch"
   else
     tag="${name#refs/tags/}"
-    git fetch --quiet "${depth[@]}" origin "+refs/tags/$tag:refs/tags/$tag" 2>/dev/null || fail "no branch or tag is named $name on the local origin"
+    git fetch --quiet $depth origin "+refs/tags/$tag:refs/tags/$tag" 2>/dev/null || fail "no branch or tag is named $name on the local origin"
     git checkout --quiet --force --detach "refs/tags/$tag"
   fi
 fi
@@ -66,7 +66,8 @@ if [[ -z "$IN_PATH" && -n "${MODELYARD_LOCAL_ENVIRONMENTS:-}" && -z "${UV_PROJEC
     mkdir -p "$home"
     copy="$(mktemp -d "$home/copy.XXXXXX")"
     git archive HEAD "${parts[@]}" | tar -x -C "$copy"
-    mv -T "$copy" "$home/project" 2>/dev/null || rm -rf "$copy" # another job was first
+    # Renaming is atomic, and fails where another job was first.
+    "$MODELYARD_LOCAL_PYTHON" -I -c 'import os, sys; os.rename(*sys.argv[1:])' "$copy" "$home/project" 2>/dev/null || rm -rf "$copy"
   fi
   touch "$home"
   printf '%s\n' "UV_PROJECT=$home/project" "UV_PROJECT_ENVIRONMENT=$home/venv" UV_NO_EDITABLE=1 UV_NO_INSTALL_PROJECT=1 >> "$GITHUB_ENV"

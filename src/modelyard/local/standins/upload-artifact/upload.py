@@ -15,7 +15,7 @@ def find(patterns: list[str], hidden: bool) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         negated = pattern.startswith("!")
-        for name in glob.glob(pattern.lstrip("!"), recursive=True, include_hidden=True):
+        for name in glob.glob(pattern.lstrip("!"), recursive=True, include_hidden=True):  # noqa: PTH207  # Path.glob takes no absolute pattern
             path = Path(name).absolute()
             for file in [path] if path.is_file() else (p for p in sorted(path.rglob("*")) if p.is_file()):
                 if negated:
@@ -38,6 +38,7 @@ def root(patterns: list[str]) -> Path:
 
 
 def main() -> int:
+    """Copy; 1 where the step must fail."""
     os.chdir(os.environ["GITHUB_WORKSPACE"])
     name = os.environ["IN_NAME"]
     patterns = [line.strip() for line in os.environ["IN_PATH"].splitlines() if line.strip()]
@@ -58,7 +59,7 @@ def main() -> int:
         copy = target / file.relative_to(top)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-    with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8") as output:
+    with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as output:
         output.write(f"artifact-id={zlib.crc32(name.encode())}\nartifact-url={target.as_uri()}\n")
     print(f"{len(files)} files: {target}")
     return 0

@@ -1,0 +1,193 @@
+"""``modelyard monitor``: the current window against the champion's profile, and against its metric at release.
+
+Pure parts: :mod:`.profile` (counts per column), :mod:`.compare` (checks and verdict), :mod:`.report` (what is written).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from modelyard import clock
+from modelyard.outcome import Outcome
+from modelyard.project import Project, find
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from modelyard.champion import Champion
+    from modelyard.monitor.compare import Check, Performance, Shift
+    from modelyard.monitor.profile import Profile
+    from modelyard.monitor.report import Monitoring
+
+REPORT = "monitor.json"
+_MATURE = 0.5  # with fewer labels than this share of the rows, those that are there may not speak for the window
+
+
+def run(project: Project, now: datetime) -> Outcome:
+    """Watch the champion on the last ``monitor.window_days`` before ``now``, and write ``reports/monitor.json``.
+
+    Parameters
+    ----------
+    now
+        Logical date, aware.
+
+    Returns
+    -------
+    Outcome
+        ``healthy`` is positive, ``alert`` and ``retrain`` are not; ``none`` (positive) where nothing was released yet.
+    """
+    from modelyard import champion, jsonfile
+    from modelyard.console import step
+    from modelyard.monitor import report
+
+    with step("bring the champion"):
+        live = champion.load(project)
+    if live is None:
+        return Outcome(verdict="none", summary="**monitor: none**: nothing is live yet. Run train, and merge its release.")
+    with step("monitor"):
+        found = watch(project, live, now)
+    jsonfile.write(project.report(REPORT), found)
+    performance = found.performance
+    return Outcome(
+        verdict=found.verdict,
+        summary=report.summary(found),
+        positive=found.verdict == "healthy",
+        outputs={
+            "reasons": str(len(found.reasons)),
+            "metric": performance.metric if performance else "",
+            "value": f"{performance.value:.4f}" if performance else "",
+            "age": f"{found.champion.age_days:.0f}",
+            "drifted": " ".join(name for name, shift in found.columns.items() if shift.drifted),
+        },
+        problems=tuple(found.reasons),
+    )
+
+
+def watch(project: Project, champion: Champion, now: datetime) -> Monitoring:
+    """Load the window, let the champion predict it, and answer each check.
+
+    Raises
+    ------
+    DataError
+        ``load()`` fails.
+    ProjectError
+        The champion has no profile, or does not predict what it must.
+    """
+    from modelyard import dataset, jsonfile
+    from modelyard.monitor import compare, report
+    from modelyard.monitor.profile import Profile
+
+    policy = project.policy.monitor
+    record = champion.release
+    reference = jsonfile.read(champion.profile, Profile, "Run `modelyard train`, and release the model anew.")
+    end = now.replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
+    start = end - timedelta(days=policy.window_days)
+    frame = dataset.load(project, start, end).reset_index(drop=True)
+    age = (now - clock.parse(record.logical_date.isoformat())) / timedelta(days=1)
+    checks = [
+        _schema(project, frame),
+        compare.volume(len(frame), policy.window_days, reference.rows, reference.days, policy.volume),
+        compare.age(age, policy.max_age_days),
+    ]
+    columns: dict[str, Shift] = {}
+    prediction, performance = None, None
+    if len(frame):
+        scores, unknown = _predict(project, champion, frame, fits=checks[0].status == "ok")
+        columns, prediction = _shifts(reference, frame, scores, policy.distance)
+        if scores is not None:
+            performance, unknown = _performance(project, champion, frame, scores)
+        checks.append(compare.missing(columns, policy.missing))
+        checks.append(compare.drift(columns, prediction, policy.distance, judged=performance is not None))
+        checks.append(compare.performance(performance, unknown, policy.decay))
+    verdict, reasons = compare.decide(checks)
+    return report.Monitoring(
+        verdict=verdict,
+        reasons=reasons,
+        now=now,
+        window=(start, end),
+        rows=len(frame),
+        champion=report.Champion(
+            sha256=record.model.sha256, version=record.model.version, released=record.logical_date, age_days=round(age, 3)
+        ),
+        checks=checks,
+        prediction=prediction,
+        columns=columns,
+        performance=performance,
+    )
+
+
+def _schema(project: Project, frame: pd.DataFrame) -> Check:
+    """Labels that are not known yet are no fault here, even where the schema demands them of a complete batch."""
+    from modelyard import validate
+    from modelyard.monitor.compare import Check
+
+    label = project.policy.data.label
+    found = validate.schema(project).failures(frame)
+    failures = [f for f in found if f.column != label or f.examples or not f.rows]
+    if failures:
+        return Check(name="schema", status="alert", message="; ".join(f.message for f in failures) + ".")
+    return Check(name="schema", status="ok", message="All rows fit the schema.")
+
+
+def _predict(project: Project, champion: Champion, frame: pd.DataFrame, *, fits: bool) -> tuple[np.ndarray | None, str]:
+    """The champion's predictions; or None and why, where rows that break the schema cannot be predicted."""
+    from modelyard.predictions import checked
+
+    try:
+        return checked(champion.predict(frame), len(frame), project.policy.task, "The champion's predict"), ""
+    except Exception as error:
+        if fits:
+            raise
+        return None, f"the champion cannot predict rows that break the schema ({error})"
+
+
+def _shifts(reference: Profile, frame: pd.DataFrame, scores: np.ndarray | None, limit: float) -> tuple[dict[str, Shift], Shift | None]:
+    import pandas as pd
+
+    from modelyard.monitor import compare
+    from modelyard.monitor.profile import count
+
+    nothing = pd.Series(float("nan"), index=frame.index)  # a column that is gone is missing in every row
+    columns = {name: compare.shift(before, count(before, frame.get(name, nothing)), limit) for name, before in reference.columns.items()}
+    if scores is None:
+        return columns, None
+    return columns, compare.shift(reference.prediction, count(reference.prediction, pd.Series(scores)), limit)
+
+
+def _performance(project: Project, champion: Champion, frame: pd.DataFrame, scores: np.ndarray) -> tuple[Performance | None, str]:
+    """The metric that decided the release, on the labelled rows; or None and why it is not known."""
+    from modelyard.evaluate import labelled, metrics
+    from modelyard.evaluate.paired import MINIMUM_DAYS
+    from modelyard.monitor.compare import Performance
+    from modelyard.policy import METRICS
+
+    task, name = project.policy.task, champion.release.evaluation.metric
+    rows, label, day = labelled(project, frame)
+    days = len(set(day.tolist()))
+    if len(rows) < _MATURE * len(frame):
+        return None, f"{len(rows):,} of {len(frame):,} rows have a label"
+    if days < MINIMUM_DAYS:
+        return None, f"labels are there for {days} days, and {MINIMUM_DAYS} are needed"
+    if name not in METRICS[task]:
+        return None, f"{name}, which decided the release, is no metric of a {task} task"
+    if why := metrics.undefined(name, label):
+        return None, why
+    known = frame[project.policy.data.label].notna().to_numpy()
+    value, before = metrics.compute(task, label, scores[known])[name], champion.release.evaluation.challenger
+    loss = before - value if METRICS[task][name] else value - before
+    return Performance(metric=name, value=value, at_release=before, loss=loss, rows=len(rows), days=days), ""
+
+
+@click.command("monitor")
+@clock.now_option
+def command(now: datetime) -> Outcome:
+    """Compare the current window with the champion's profile.
+
+    Checks schema, volume, missing values, drift of each column and of the prediction, the metric where labels are there, and
+    the champion's age. Verdict: healthy, alert or retrain (exit code 10 for the latter two); none where nothing is live.
+    """
+    return run(find(), now)

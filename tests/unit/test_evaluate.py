@@ -1,0 +1,311 @@
+"""The interval, the decision, and the verb around them."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from unit import mini_project
+
+from modelyard import evaluate
+from modelyard.errors import DataError, ProjectError
+from modelyard.evaluate import decision, metrics, paired, statistic
+from modelyard.policy import METRICS, Bound, Evaluate
+
+NAMES = [(task, name) for task, names in METRICS.items() for name in names]
+
+
+def _rows(task: str, days: int = 8, each: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Day, label and a score with ties."""
+    draw = np.random.default_rng(1)
+    day = np.repeat(np.arange(days), each)
+    score = np.round(draw.uniform(0.02, 0.98, len(day)), 1)
+    if task == "binary":
+        return day, (draw.uniform(size=len(day)) < score).astype(float), score
+    return day, score + draw.normal(size=len(day)) + day, score
+
+
+@pytest.mark.parametrize(("task", "name"), NAMES)
+def test_a_statistic_is_the_metric_of_the_repeated_rows(task: str, name: str) -> None:
+    """Days drawn 0, 1, 2, ... times give what scikit-learn says of the rows so repeated."""
+    day, label, score = _rows(task)
+    drawn = np.array([[1, 1, 1, 1, 1, 1, 1, 1], [0, 2, 1, 3, 0, 1, 0, 1]])
+
+    values, _ = statistic.build(name, day, label, score)(drawn.astype(float))
+
+    for counts, value in zip(drawn, values, strict=True):
+        times = counts[day]
+        assert value == pytest.approx(metrics.compute(task, np.repeat(label, times), np.repeat(score, times))[name], abs=1e-12)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("task", "name"), NAMES)
+def test_a_gradient_is_the_slope_of_its_statistic(task: str, name: str) -> None:
+    """The gradient agrees with finite differences."""
+    day, label, score = _rows(task)
+    function = statistic.build(name, day, label, score)
+    at = np.array([[1.0, 2, 1, 3, 1, 1, 2, 1]])
+    step = 1e-5
+
+    slope = function(at)[1][0]
+
+    for d in range(8):
+        up, down = at.copy(), at.copy()
+        up[0, d] += step
+        down[0, d] -= step
+        assert slope[d] == pytest.approx((function(up)[0][0] - function(down)[0][0]) / (2 * step), abs=1e-7)
+
+
+def test_wins_of_a_case_made_by_hand() -> None:
+    """Positives above, equal to and below the negatives of each day."""
+    day = np.array([0, 0, 1, 1])
+    label = np.array([1.0, 0, 1, 0])
+    score = np.array([0.9, 0.5, 0.5, 0.7])
+
+    assert statistic.wins(day, label, score).tolist() == [[1.0, 1.0], [0.5, 0.0]]
+
+
+@pytest.mark.parametrize(("task", "name"), NAMES)
+def test_swapping_the_models_mirrors_the_interval(task: str, name: str) -> None:
+    """Challenger against champion is champion against challenger with the sign turned."""
+    day, label, score = _rows(task)
+    other = np.clip(score + np.random.default_rng(2).normal(0, 0.1, len(score)), 0.01, 0.99)
+    draw = paired.Draw(replicates=100)
+
+    one = paired.compare(name, True, day, label, score, other, draw)
+    two = paired.compare(name, True, day, label, other, score, draw)
+
+    assert (one.difference, one.lower, one.upper) == pytest.approx((-two.difference, -two.upper, -two.lower))
+    assert one.lower < one.difference < one.upper
+
+
+def test_fewer_errors_are_an_improvement() -> None:
+    """Where less is better the difference is turned: positive is better throughout."""
+    day, label, _ = _rows("regression")
+
+    found = paired.compare("mae", False, day, label, label + 1, label + 3, paired.Draw(replicates=100))
+
+    assert found.difference == pytest.approx(2)
+    assert found.lower == pytest.approx(2)
+
+
+def test_equal_predictions_leave_nothing_to_tell() -> None:
+    """Two models that predict the same differ by 0, with no error."""
+    day, label, score = _rows("binary")
+
+    found = paired.compare("roc_auc", True, day, label, score, score, paired.Draw(replicates=100))
+
+    assert (found.difference, found.lower, found.se, found.detectable) == (0, 0, 0, 0)
+
+
+def test_rows_of_a_day_count_as_one() -> None:
+    """Repeating each row tenfold adds rows, not evidence."""
+    day, label, score = _rows("binary")
+    other = np.clip(score + np.random.default_rng(2).normal(0, 0.1, len(score)), 0.01, 0.99)
+    draw = paired.Draw(replicates=100)
+
+    once = paired.compare("roc_auc", True, day, label, score, other, draw)
+    often = paired.compare("roc_auc", True, *(np.repeat(a, 10) for a in (day, label, score, other)), draw)
+
+    assert often.se == pytest.approx(once.se)
+
+
+def test_the_lower_bound_covers() -> None:
+    """Of 400 samples of 21 days about 5 % have their 95 % lower bound above the truth, which is 0.
+
+    Binomial(400, .05) has a standard deviation of 4.4; 35 would be 8.75 %, which percentile bounds at 7 days exceed.
+    """
+    draw = np.random.default_rng(3)
+    day = np.repeat(np.arange(21), 2)
+    label = np.zeros(42)
+    above = 0
+    for seed in range(400):
+        shift = np.repeat(draw.normal(size=21), 2)  # a day's rows move together
+        found = paired.compare("mae", False, day, label, 10 - shift, np.full(42, 10.0), paired.Draw(replicates=200, seed=seed))
+        above += found.lower > 0
+
+    assert 8 <= above <= 35
+
+
+def test_too_few_days_have_no_interval() -> None:
+    """Six days are refused, and so are days of which hardly any holds both classes."""
+    day, label, score = _rows("binary", days=6)
+    with pytest.raises(ValueError, match="needs 7 days, not 6"):
+        paired.compare("roc_auc", True, day, label, score, score, paired.Draw())
+
+    day, label, score = _rows("binary", days=8)
+    lone = np.where(day == 0, label, 0.0)
+    with pytest.raises(ValueError, match="both classes"):
+        paired.compare("roc_auc", True, day, lone, score, 1 - score**2, paired.Draw(replicates=100))
+
+
+def test_the_example_in_the_docstring_holds() -> None:
+    """What the documentation shows is what happens."""
+    assert doctest.testmod(paired).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("difference", "lower", "tolerance", "same", "verdict"),
+    [
+        (0.02, 0.01, 0.0, False, "promote"),
+        (0.02, -0.01, 0.0, False, "keep"),
+        (0.02, -0.01, 0.01, False, "promote"),
+        (-0.001, -0.002, 0.01, False, "keep"),
+        (0.0, 0.0, 0.01, False, "keep"),
+        (0.0, 0.0, 0.0, True, "keep"),
+    ],
+)
+def test_the_decision_between_two_models(difference: float, lower: float, tolerance: float, same: bool, verdict: str) -> None:
+    """Better, and not worse than the tolerance at the lower bound."""
+    found = paired.Comparison(
+        metric="roc_auc",
+        difference=difference,
+        lower=lower,
+        upper=0.1,
+        se=0.01,
+        detectable=0.03,
+        confidence=0.95,
+        days=21,
+        rows=9,
+        replicates=9,
+    )
+
+    assert decision.decide(Evaluate(metric="roc_auc", tolerance=tolerance), [], [], found, same=same)[0] == verdict
+
+
+def test_a_missed_criterion_blocks_with_its_number() -> None:
+    """Blocked before any comparison, naming metric, value and bound; one without a value is missed too."""
+    criteria = decision.check(
+        {"roc_auc": 0.61, "brier": 0.2}, {"roc_auc": Bound(min=0.65), "brier": Bound(max=0.25), "log_loss": Bound(max=1)}
+    )
+
+    verdict, reasons = decision.decide(Evaluate(metric="roc_auc"), criteria, [], None, same=False)
+
+    assert verdict == "block"
+    assert reasons == [
+        "The challenger's roc_auc is 0.6100; the policy demands at least 0.65.",
+        "The challenger's log_loss has no value; the policy demands at most 1.",
+    ]
+
+
+def test_the_first_model_is_promoted(tmp_path: Path) -> None:
+    """Without a champion the criteria alone decide."""
+    project = mini_project.make(tmp_path, evaluate={"criteria": {"roc_auc": {"min": 0.8}}})
+
+    outcome = evaluate.run(project)
+
+    written = json.loads((tmp_path / "reports/evaluate.json").read_text())
+    assert (outcome.verdict, outcome.exit_code) == ("promote", 0)
+    assert outcome.summary.startswith("**evaluate: promote**")
+    assert (outcome.outputs["metric"], outcome.outputs["champion"]) == ("roc_auc", "")
+    assert float(outcome.outputs["challenger"]) > 0.8
+    assert written["holdout"] == ["2013-02-08T00:00:00", "2013-03-01T00:00:00"]
+    assert written["inputs"]["days"] == 21
+    assert [batch["path"] for batch in written["inputs"]["batches"]] == ["data/raw/2013-02.parquet"]
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_the_better_of_two_models_wins(tmp_path: Path, task: str) -> None:
+    """A challenger without the champion's noise is promoted; the other way round it is kept out."""
+    project = mini_project.make(tmp_path, task=task)
+
+    better = evaluate.judge(project, mini_project.released(project, noise=2.0))
+    mini_project.model(project.root, noise=2.0)
+    worse = evaluate.judge(project, mini_project.released(project))
+
+    assert better.comparison
+    assert worse.comparison
+    assert (better.verdict, worse.verdict) == ("promote", "keep")
+    assert better.comparison.lower > 0
+    assert worse.comparison.difference == pytest.approx(-better.comparison.difference)
+    assert better.champion
+    assert better.champion.metrics == worse.challenger.metrics
+
+
+def test_the_champion_itself_is_kept(tmp_path: Path) -> None:
+    """The same bytes are no new release."""
+    project = mini_project.make(tmp_path)
+
+    found = evaluate.judge(project, mini_project.released(project))
+
+    assert (found.verdict, found.reasons) == ("keep", ["The challenger is the champion itself: the same bytes."])
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    """A report holds no clock and no path of the machine."""
+    for name in ("one", "two"):
+        project = mini_project.make(tmp_path / name, evaluate={"seed": 3})
+        evaluate.run(project)
+
+    assert (tmp_path / "one/reports/evaluate.json").read_bytes() == (tmp_path / "two/reports/evaluate.json").read_bytes()
+
+
+@pytest.mark.parametrize(("labels", "reason"), [(None, "no row has a label"), (1.0, "all labels are 1")])
+def test_a_holdout_that_cannot_judge_blocks(tmp_path: Path, labels: float | None, reason: str) -> None:
+    """No labels, or one class only: a verdict with the reason, not a crash."""
+    project = mini_project.make(tmp_path)
+    path = tmp_path / "data/raw/2013-02.parquet"
+    pd.read_parquet(path).assign(late=labels).astype({"late": float}).to_parquet(path)
+
+    outcome = evaluate.run(project)
+
+    assert (outcome.verdict, outcome.exit_code) == ("block", 10)
+    assert reason in outcome.problems[0]
+
+
+def test_a_holdout_of_too_few_days_blocks_a_comparison(tmp_path: Path) -> None:
+    """Labels on five days are no ground to replace a champion on."""
+    project = mini_project.make(tmp_path)
+    path = tmp_path / "data/raw/2013-02.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[frame["time"] >= "2013-02-13", "late"] = np.nan
+    frame.to_parquet(path)
+
+    found = evaluate.judge(project, mini_project.released(project, noise=1.0))
+
+    assert found.verdict == "block"
+    assert "needs 7 days, not 5" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        ("return np.ones((len(batch['x']), 2))", "returned shape"),
+        ("return np.full(len(batch['x']), np.nan)", "NaN or infinite"),
+        ("return np.full(len(batch['x']), 1.5)", "predicts probabilities"),
+        ("raise KeyError('y')", "cannot predict with models/model.onnx: KeyError"),
+        ("return ['late'] * len(batch['x'])", "returned no numbers"),
+    ],
+)
+def test_a_model_that_does_not_predict_is_named(tmp_path: Path, predict: str, message: str) -> None:
+    """Wrong shape, wrong values and errors of the project's own code are told as such."""
+    project = mini_project.make(tmp_path)
+    path = project.source / project.policy.package / "model.py"
+    path.write_text(path.read_text().replace("x = np.asarray", f"{predict}\n        x = np.asarray"))
+
+    with pytest.raises(ProjectError, match=message):
+        evaluate.judge(project, None)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    """No model, and no data, are told with what to run."""
+    project = mini_project.make(tmp_path / "a")
+    (project.root / "models/model.onnx").unlink()
+    with pytest.raises(ProjectError, match="modelyard train"):
+        evaluate.run(project)
+
+    with pytest.raises(DataError, match="There is no data"):
+        evaluate.run(mini_project.make(tmp_path / "b", periods=()))
+
+
+def test_labels_of_a_binary_task_are_0_and_1(tmp_path: Path) -> None:
+    """A label 2 is a fault of load(), told as such."""
+    project = mini_project.make(tmp_path)
+    path = tmp_path / "data/raw/2013-02.parquet"
+    pd.read_parquet(path).assign(late=2.0).to_parquet(path)
+
+    with pytest.raises(DataError, match="holds 2"):
+        evaluate.run(project)

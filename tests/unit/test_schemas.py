@@ -1,0 +1,61 @@
+"""The committed JSON Schemas: fresh, and what the verbs write fits them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from unit import mini_project
+
+from modelyard import evaluate, jsonfile, monitor, profile, release, schemas, validate
+from modelyard.clock import parse
+
+NAMES = ["evaluate", "monitor", "policy", "profile", "release", "validate"]
+
+
+def test_the_committed_schemas_are_fresh() -> None:
+    """`python -m modelyard.schemas` would change nothing."""
+    assert schemas.generate() == {path.name: path.read_text() for path in schemas.FOLDER.glob("*.schema.json")}
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """One of each, as a project has them."""
+    root = tmp_path_factory.mktemp("project")
+    project = mini_project.make(root, evaluate={"criteria": {"roc_auc": {"min": 0.6}}})
+    validate.run(project)
+    profile.run(project)
+    champion = mini_project.released(project, noise=1.0)
+    jsonfile.write(project.report("evaluate.json"), evaluate.judge(project, champion))
+    jsonfile.write(project.report("monitor.json"), monitor.watch(project, champion, parse("2013-04-01")))
+    files = {"policy": root / "modelyard.yaml", "profile": root / "models/profile.json"}
+    files |= {name: root / f"reports/{name}.json" for name in ("evaluate", "monitor", "validate")}
+    return {name: json.loads(path.read_text()) for name, path in files.items()} | {
+        "release": yaml.safe_load(release.write(champion.release))
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_written_fits_its_schema(name: str, documents: dict[str, object]) -> None:
+    """The schema accepts the real document, and refuses it without its keys."""
+    content = json.loads((schemas.FOLDER / f"{name}.schema.json").read_text())
+    Draft202012Validator.check_schema(content)
+    validator = Draft202012Validator(content)
+
+    assert list(validator.iter_errors(documents[name])) == []
+    assert not validator.is_valid({})
+
+
+def test_a_report_of_another_shape_is_refused(tmp_path: Path) -> None:
+    """A file of another version is told by its first problem, with what to run."""
+    from modelyard.errors import ProjectError
+    from modelyard.monitor.profile import Profile
+
+    path = tmp_path / "profile.json"
+    path.write_text('{"version": 9}')
+
+    with pytest.raises(ProjectError, match="version"):
+        jsonfile.read(path, Profile, "Run `modelyard train`.")
