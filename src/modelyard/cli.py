@@ -39,16 +39,16 @@ TOOLS = {
 class _Lazy(click.Group):
     """Imports a command's module when it is called, so that ``--help`` costs no pandas."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _: click.Context) -> list[str]:
         return [*VERBS, *TOOLS]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in VERBS | TOOLS:
             return None
         command: click.Command = importlib.import_module(f"modelyard.{name}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         for title, group in (("The flow", VERBS), ("Beside it", TOOLS)):
             with formatter.section(title):
                 formatter.write_dl(list(group.items()))

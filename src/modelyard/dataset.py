@@ -67,7 +67,9 @@ def named(data: Data, name: str) -> Period:
         else:
             start = datetime.strptime(name, "%Y-%m-%d")
     except ValueError:
-        raise DataError(f"{RAW / name}.parquet is not named after a {data.period}.", f"Only ingest writes to {RAW}; move the file away.") from None
+        raise DataError(
+            f"{RAW / name}.parquet is not named after a {data.period}.", f"Only ingest writes to {RAW}; move the file away."
+        ) from None
     return _period(data.period, start)
 
 
@@ -97,7 +99,9 @@ def load(project: Project, start: datetime, end: datetime) -> pd.DataFrame:
         raise DataError(f"{name} returned {type(frame).__name__}, not a pandas DataFrame.")
     for column in (policy.data.time, policy.data.label):
         if column not in frame.columns:
-            raise DataError(f"{name} returned no column {column!r}; it has {', '.join(map(str, frame.columns))}.", "See data: in modelyard.yaml.")
+            raise DataError(
+                f"{name} returned no column {column!r}; it has {', '.join(map(str, frame.columns))}.", "See data: in modelyard.yaml."
+            )
     time = frame[policy.data.time]
     if not pd.api.types.is_datetime64_dtype(time):
         raise DataError(f"{name}: column {policy.data.time!r} holds {time.dtype}, not times without a zone.")
@@ -147,7 +151,10 @@ def split(project: Project) -> Split:
     time = frame[project.policy.data.time]
     early = time < start
     if not early.any():
-        raise DataError(f"All data lie in the hold-out of {project.policy.evaluate.holdout_days} days.", "Ingest more periods, or lower evaluate.holdout_days.")
+        raise DataError(
+            f"All data lie in the hold-out of {project.policy.evaluate.holdout_days} days.",
+            "Ingest more periods, or lower evaluate.holdout_days.",
+        )
     return Split(frame[early].reset_index(drop=True), frame[~early].reset_index(drop=True), start, end)
 
 

@@ -78,7 +78,9 @@ def push(*args: str, cwd: Path) -> None:
     if any(mark in words for mark in _RACES) and "hook declined" not in words:
         raise PushRaceError(f"git push lost a race: {words}")
     if any(mark in words.lower() for mark in _REFUSALS):
-        raise PushRejectedError(f"The remote refused the push: {words}", "Check the branch's protection rules and the token's `contents: write`.")
+        raise PushRejectedError(
+            f"The remote refused the push: {words}", "Check the branch's protection rules and the token's `contents: write`."
+        )
     raise GitError(f"git push failed: {words}")
 
 

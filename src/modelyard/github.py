@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelyard.console import say
 from modelyard.errors import ForgeError
 from modelyard.outcome import Outcome
 
@@ -30,6 +31,8 @@ def publish(outcome: Outcome) -> None:
         annotate("warning" if outcome.positive else "error", problem)
     if hidden := len(outcome.problems) - len(shown):
         annotate("warning", f"{hidden} more problems stand in the summary.")
+    if outcome.alert:
+        _alert(outcome.alert, outcome.summary)
 
 
 def write_outputs(outputs: dict[str, str]) -> None:
@@ -126,11 +129,24 @@ def run_url() -> str:
     return f"{server}/{repository}/actions/runs/{run}" if server and repository and run and not is_local() else ""
 
 
+def _alert(title: str, text: str) -> None:
+    door = forge()
+    if door is None:
+        say(f"No forge here: it would open the issue {title!r}.")
+        return
+    try:
+        address = door.open_or_update_issue(title=title, body="\n\n".join([text, run_url()]))
+        say(f"Told people: {address}")
+    except ForgeError as error:  # the verdict stands, and the run shows it
+        annotate("warning", f"The issue {title!r} was not opened. {error}")
+
+
 def _remedy(words: str) -> str:
     if "not permitted to create or approve pull requests" in words:
         return (
             'Switch on "Allow GitHub Actions to create and approve pull requests" (Settings > Actions > General > Workflow permissions), '
-            "or give the workflow an App's token as the secret MODELYARD_TOKEN. The release branch is pushed: you can open the pull request by hand."
+            "or give the workflow an App's token as the secret MODELYARD_TOKEN. "
+            "The release branch is pushed: you can open the pull request by hand."
         )
     return "Check the token's permissions: `contents: write`, `pull-requests: write`, `issues: write`."
 

@@ -23,6 +23,8 @@ class Outcome:
         Outputs of the action, beside ``verdict``.
     problems
         One sentence each; become annotations on GitHub.
+    alert
+        Title of the issue that tells people, where there is a forge; empty for none.
     """
 
     verdict: str
@@ -30,7 +32,9 @@ class Outcome:
     positive: bool = True
     outputs: dict[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    alert: str = ""
 
     @property
     def exit_code(self) -> int:
+        """0, or 10 where the verdict is negative."""
         return EXIT_DONE if self.positive else EXIT_NEGATIVE

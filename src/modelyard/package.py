@@ -13,6 +13,7 @@ from modelyard.outcome import Outcome
 from modelyard.project import EXAMPLES, MODEL, Project, find
 from modelyard.release import sha256
 
+
 def run(project: Project) -> Outcome:
     """Build the Bento, start it and compare its answers with the recorded ones.
 
@@ -36,7 +37,11 @@ def run(project: Project) -> Outcome:
         smoke = serving.smoke_test(bento, project.root / EXAMPLES, home)
     report = {"bento": bento.tag, "requirements": serving.requirements(), "smoke_test": smoke}
     project.report("package.json").write_text(json.dumps(report, indent=2) + "\n")
-    lines = [f"**package: {bento.tag}**", "", f"The service gave the {smoke['rows']} recorded predictions again (largest difference {smoke['difference']:.2g})."]
+    lines = [
+        f"**package: {bento.tag}**",
+        "",
+        f"The service gave the {smoke['rows']} recorded predictions again (largest difference {smoke['difference']:.2g}).",
+    ]
     return Outcome(verdict="", summary="\n".join(lines), outputs={"bento": bento.tag})
 
 

@@ -58,9 +58,7 @@ class Evaluate(_Section):
     metric: str = Field(description="The metric that decides: roc_auc, average_precision, brier, log_loss; mae, rmse, r2.")
     holdout_days: int = Field(21, ge=7, description="The last days of the data, kept out of training.")
     criteria: dict[str, Bound] = Field(default_factory=dict, description="Metric -> bound; one that is missed blocks.")
-    tolerance: float = Field(
-        0.0, ge=0, description="How far below the champion the lower confidence bound of the improvement may reach."
-    )
+    tolerance: float = Field(0.0, ge=0, description="How far below the champion the lower confidence bound of the improvement may reach.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="One-sided confidence of that lower bound.")
     replicates: int = Field(2000, ge=100, description="Bootstrap replicates over days.")
     seed: int = 0
@@ -98,7 +96,8 @@ class Serving(_Section):
     """How a released model is deployed."""
 
     deploy: list[str] = Field(
-        default_factory=list, description="Command and arguments that deploy; it gets MODELYARD_BENTO, MODELYARD_BENTO_TAG, MODELYARD_MODEL_VERSION."
+        default_factory=list,
+        description="Command and arguments that deploy; it gets MODELYARD_BENTO, MODELYARD_BENTO_TAG, MODELYARD_MODEL_VERSION.",
     )
 
 
@@ -151,11 +150,6 @@ def parse(raw: Any, model: type[M], name: str) -> M:
     except ValidationError as error:
         lines = [_problem(dict(e), model) for e in error.errors()]
         raise PolicyError(f"{name} is not valid:\n" + "\n".join(f"  - {line}" for line in lines)) from None
-
-
-def schema() -> dict[str, Any]:
-    """The policy's JSON Schema, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Policy.model_json_schema()}
 
 
 def _problem(error: dict[str, Any], model: type[BaseModel]) -> str:

@@ -11,6 +11,7 @@ from modelyard.errors import ProjectError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from modelyard.champion import Champion
     from modelyard.project import Project
 
 
@@ -29,6 +30,8 @@ def of_challenger(project: Project, frame: pd.DataFrame) -> np.ndarray:
     if not path.exists():
         raise ProjectError(f"{MODEL} is missing.", "Run `modelyard train`, or `modelyard state pull` and `dvc pull`.")
     load = load_object(project, "model", "load")
+    if frame.empty:
+        return np.empty(0)
     try:
         values = load(path).predict(frame)
     except Exception as error:
@@ -36,6 +39,19 @@ def of_challenger(project: Project, frame: pd.DataFrame) -> np.ndarray:
             f"{package}.model cannot predict with {MODEL}: {type(error).__name__}: {error}", f"Mend src/{package}/model.py, or train again."
         ) from error
     return checked(values, len(frame), project.policy.task, f"{package}.model's predict")
+
+
+def of_champion(champion: Champion, frame: pd.DataFrame) -> np.ndarray:
+    """Predictions (n,) of the released model, by the code that it was trained with.
+
+    Raises
+    ------
+    ProjectError
+        They are not what a model must return.
+    """
+    if frame.empty:
+        return np.empty(0)
+    return checked(champion.predict(frame), len(frame), champion.project.policy.task, "The champion's predict")
 
 
 def checked(values: Any, rows: int, task: str, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ import click
 from modelyard import champion, git, registry, release, serving, state, store
 from modelyard.champion import Champion
 from modelyard.console import step
-from modelyard.errors import ModelyardError, ServiceError, StoreError
+from modelyard.errors import ModelyardError, ServiceError
 from modelyard.outcome import Outcome
 from modelyard.project import RAW, RELEASE, Project, find
 from modelyard.register import EVALUATION
@@ -23,7 +23,7 @@ from modelyard.release import Release
 WAS_LIVE = "modelyard.live"
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A check of the release failed: which, and why."""
 
     def __init__(self, check: str, reason: str) -> None:
@@ -51,11 +51,15 @@ def run(project: Project, rev: str = "HEAD", dry_run: bool = False) -> Outcome:
         with step("verify"):
             verified, is_live = verify(project, commit)
         if dry_run:
-            return Outcome(verdict="", summary=f"**promote: verified** {_name(record)} at {commit[:12]}; nothing was changed.", outputs=_outputs(record))
+            return Outcome(
+                verdict="",
+                summary=f"**promote: verified** {_name(record)} at {commit[:12]}; nothing was changed.",
+                outputs=_outputs(record),
+            )
         if is_live:
             return _live(record, commit, "it was live already; nothing changed")
         make_live(project, verified)
-    except Refusal as refusal:
+    except RefusedError as refusal:
         return refused(refusal.check, refusal.reason)
     except ServiceError as error:
         return refused("smoke test", error.what)
@@ -67,23 +71,24 @@ def verify(project: Project, commit: str) -> tuple[Champion, bool]:
 
     Raises
     ------
-    Refusal
+    RefusedError
         A check failed.
     """
-    record = _read(project, commit)
     try:
         found = champion.load(project, commit)
-    except StoreError as error:
-        raise Refusal("model file", error.what) from None
     except ModelyardError as error:
-        raise Refusal("model file", str(error)) from None
-    assert found is not None
+        raise RefusedError("model file", error.what) from None
+    if found is None:
+        raise RefusedError("record", f"There is no {RELEASE} at {commit[:12]}.")
+    record = found.release
     connection = registry.connect(project.root / state.FOLDER)
     version = registry.get_version(connection, record.model.name, record.model.version)
     if version is None:
-        raise Refusal("registry", f"{_name(record)} is not in the registry.")
+        raise RefusedError("registry", f"{_name(record)} is not in the registry.")
     if version.sha256 != record.model.sha256:
-        raise Refusal("registry", f"{_name(record)} in the registry is the model {version.sha256[:12]}, the record names {record.model.sha256[:12]}.")
+        raise RefusedError(
+            "registry", f"{_name(record)} in the registry is the model {version.sha256[:12]}, the record names {record.model.sha256[:12]}."
+        )
     _verify_evaluation(project, record, connection)
     _verify_lock(project, commit, record, was_live=WAS_LIVE in version.tags)
     _verify_predictions(found)
@@ -97,7 +102,12 @@ def make_live(project: Project, verified: Champion) -> None:
     home = project.root / ".modelyard" / "bentoml"
     with step("build the Bento"):
         bento = serving.build(
-            code=verified.folder, model=verified.model, package=project.policy.package, name=record.model.name, labels=labels(record), home=home
+            code=verified.folder,
+            model=verified.model,
+            package=project.policy.package,
+            name=record.model.name,
+            labels=labels(record),
+            home=home,
         )
     with step("smoke test"):
         serving.smoke_test(bento, verified.examples, home)
@@ -138,31 +148,26 @@ def refused(check: str, reason: str) -> Outcome:
     )
 
 
-def _read(project: Project, commit: str) -> Release:
-    text = git.show(project.root, commit, RELEASE.as_posix())
-    if text is None:
-        raise Refusal("record", f"There is no {RELEASE} at {commit[:12]}.")
-    return release.read(text)
-
-
 def _verify_evaluation(project: Project, record: Release, connection: registry.Registry) -> None:
     try:
-        path = registry.download(connection, record.model.run_id, EVALUATION, project.root / ".modelyard" / "evaluation" / record.evaluation.sha256)
+        path = registry.download(
+            connection, record.model.run_id, EVALUATION, project.root / ".modelyard" / "evaluation" / record.evaluation.sha256
+        )
     except ModelyardError as error:
-        raise Refusal("evaluation", f"The run {record.model.run_id} has no evaluation: {error.what}") from None
+        raise RefusedError("evaluation", f"The run {record.model.run_id} has no evaluation: {error.what}") from None
     if release.sha256(path) != record.evaluation.sha256:
-        raise Refusal("evaluation", "The evaluation kept with the run is not the one that the record names.")
+        raise RefusedError("evaluation", "The evaluation kept with the run is not the one that the record names.")
     evaluation = json.loads(path.read_text())
     if evaluation["challenger"]["sha256"] != record.model.sha256:
-        raise Refusal("evaluation", "The evaluation judged another model than the record names.")
+        raise RefusedError("evaluation", "The evaluation judged another model than the record names.")
     if evaluation["verdict"] != "promote":
-        raise Refusal("evaluation", f"The evaluation's verdict is {evaluation['verdict']}.")
+        raise RefusedError("evaluation", f"The evaluation's verdict is {evaluation['verdict']}.")
 
 
 def _verify_lock(project: Project, commit: str, record: Release, was_live: bool) -> None:
     lock = git.show(project.root, commit, store.LOCK.as_posix())
     if lock is None or hashlib.sha256(lock).hexdigest() != record.code.dvc_lock:
-        raise Refusal("lock", f"{store.LOCK} is not the one that the record names. Main moved: run train.")
+        raise RefusedError("lock", f"{store.LOCK} is not the one that the record names. Main moved: run train.")
     if was_live:
         return
     if not git.has(project.root, record.code.commit):
@@ -170,7 +175,9 @@ def _verify_lock(project: Project, commit: str, record: Release, was_live: bool)
     inputs = [*store.code_dependencies(lock, RAW), "uv.lock"]
     changed = git.run("diff", "--name-only", record.code.commit, commit, "--", *inputs, cwd=project.root).splitlines()
     if changed:
-        raise Refusal("lock", f"Main moved since {record.code.commit[:12]}, where the model was trained: {', '.join(changed[:5])} changed. Run train.")
+        raise RefusedError(
+            "lock", f"Main moved since {record.code.commit[:12]}, where the model was trained: {', '.join(changed[:5])} changed. Run train."
+        )
 
 
 def _verify_predictions(verified: Champion) -> None:
@@ -184,15 +191,20 @@ def _verify_predictions(verified: Champion) -> None:
     predictions = verified.predict(rows)
     difference = max((abs(float(a) - b) for a, b in zip(predictions, recorded["predictions"], strict=True)), default=0.0)
     if not difference <= serving.TOLERANCE:
-        raise Refusal("predictions", f"The model's predictions differ from those recorded at training by up to {difference:.2g}.")
+        raise RefusedError("predictions", f"The model's predictions differ from those recorded at training by up to {difference:.2g}.")
 
 
 def _deploy(project: Project, bento: serving.Bento, record: Release) -> None:
-    env = {**os.environ, "MODELYARD_BENTO": str(bento.path), "MODELYARD_BENTO_TAG": bento.tag, "MODELYARD_MODEL_VERSION": record.model.version}
+    env = {
+        **os.environ,
+        "MODELYARD_BENTO": str(bento.path),
+        "MODELYARD_BENTO_TAG": bento.tag,
+        "MODELYARD_MODEL_VERSION": record.model.version,
+    }
     command = project.policy.serving.deploy
     done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Refusal("deployment", f"{' '.join(command)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise RefusedError("deployment", f"{' '.join(command)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
 
 
 def _name(record: Release) -> str:

@@ -65,10 +65,17 @@ def body(record: Release, evaluation: dict[str, Any], periods: list[str]) -> str
     """The pull request's text: verdict, metrics, data changes, links."""
     lines = [f"**{record.evaluation.verdict}**: {_sentence(record)}", "", report.metrics_table(evaluation), ""]
     lines += [f"- {reason}" for reason in evaluation.get("reasons", [])]
-    lines += ["", f"New data: {', '.join(periods) or 'none'}.", f"Trained from {record.code.commit[:12]} at logical date {record.logical_date:%Y-%m-%d}."]
+    lines += [
+        "",
+        f"New data: {', '.join(periods) or 'none'}.",
+        f"Trained from {record.code.commit[:12]} at logical date {record.logical_date:%Y-%m-%d}.",
+    ]
     if url := github.run_url():
         lines.append(f"[Workflow run]({url}) with all reports.")
-    lines += ["", "Merging approves the release; `promote` then verifies it and makes it live. `modelyard rollback` brings the former model back."]
+    lines += [
+        "",
+        "Merging approves the release; `promote` then verifies it and makes it live. `modelyard rollback` brings the former model back.",
+    ]
     return "\n".join(lines)
 
 
@@ -77,7 +84,9 @@ def _code_commit(root: Path, parent: str) -> str:
     inputs = [*store.code_dependencies((root / store.LOCK).read_bytes(), RAW), "uv.lock"]
     dirty = git.run("diff", "--name-only", "HEAD", "--", *inputs, cwd=root).splitlines()
     if dirty:
-        raise ProjectError(f"The model was trained with changes that are not committed: {', '.join(dirty[:5])}.", "Commit and push them, then train.")
+        raise ProjectError(
+            f"The model was trained with changes that are not committed: {', '.join(dirty[:5])}.", "Commit and push them, then train."
+        )
     if git.attempt("diff", "--quiet", "HEAD", parent, "--", *inputs, cwd=root).returncode == 0:
         return parent
     raise ProjectError(f"The code here is not that of origin's {MAIN}.", f"Push it to {MAIN}, or pull what is new there, and train again.")
@@ -110,7 +119,9 @@ def _record(project: Project, now: datetime, parent: str) -> tuple[Release, dict
             holdout=tuple(evaluation["holdout"]),
         ),
         data=[Batch(path=path, md5=md5) for path, md5 in store.data_pointers(root, RAW).items()],
-        code=Code(commit=_code_commit(root, parent), dvc_lock=sha256(root / store.LOCK), uv_lock=sha256(uv_lock) if uv_lock.exists() else None),
+        code=Code(
+            commit=_code_commit(root, parent), dvc_lock=sha256(root / store.LOCK), uv_lock=sha256(uv_lock) if uv_lock.exists() else None
+        ),
         logical_date=now,
         trigger=os.environ.get("GITHUB_EVENT_NAME", "local"),
         risk=project.policy.risk.level,
@@ -143,7 +154,11 @@ def _fast_forward(project: Project, commit: str) -> bool:
 
 def _sentence(record: Release) -> str:
     judged = record.evaluation
-    against = "the first release" if judged.champion is None else f"champion {judged.champion:.4f}, lower bound of the improvement {judged.lower:+.4f}"
+    against = (
+        "the first release"
+        if judged.champion is None
+        else f"champion {judged.champion:.4f}, lower bound of the improvement {judged.lower:+.4f}"
+    )
     return f"{judged.metric} {judged.challenger:.4f} on {judged.holdout[0]:%Y-%m-%d} to {judged.holdout[1]:%Y-%m-%d} ({against})."
 
 

@@ -53,7 +53,9 @@ def run(project: Project, now: datetime) -> Outcome:
             entry = state.transact(project.root, write, f"register {project.policy.name} {digest[:12]}")
     project.report("register.json").write_text(json.dumps(entry, indent=2) + "\n")
     version = entry["version"]
-    what = f"version {version} of {project.policy.name}" if version else f"run {entry['run_id']} only: the verdict is {evaluation['verdict']}"
+    what = (
+        f"version {version} of {project.policy.name}" if version else f"run {entry['run_id']} only: the verdict is {evaluation['verdict']}"
+    )
     return Outcome(verdict="", summary=f"**register: {what}**", outputs={"version": version, "run-id": entry["run_id"]})
 
 
@@ -75,11 +77,19 @@ def _log(project: Project, folder: Path | None, evaluation: dict[str, Any], dige
     artifacts = {EVALUATION: project.root / REPORTS / EVALUATION}
     artifacts |= {p.name: project.root / p for p in (EXAMPLES, PROFILE) if (project.root / p).exists()}
     run_id = registry.log_run(
-        connection, experiment=name, name=f"train {now:%Y-%m-%d}", params=params, metrics=evaluation["challenger"]["metrics"], tags=tags, artifacts=artifacts
+        connection,
+        experiment=name,
+        name=f"train {now:%Y-%m-%d}",
+        params=params,
+        metrics=evaluation["challenger"]["metrics"],
+        tags=tags,
+        artifacts=artifacts,
     )
     version = ""
     if evaluation["verdict"] == "promote":
-        entry = registry.register(connection, name=name, run_id=run_id, model=project.root / MODEL, sha256=digest, tags={"evaluation": judged})
+        entry = registry.register(
+            connection, name=name, run_id=run_id, model=project.root / MODEL, sha256=digest, tags={"evaluation": judged}
+        )
         registry.set_alias(connection, name, "challenger", entry.version)
         version = entry.version
     return {"run_id": run_id, "version": version, "sha256": digest, "evaluation": judged}

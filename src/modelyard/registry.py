@@ -142,8 +142,9 @@ def log_run(
 def register(registry: Registry, *, name: str, run_id: str, model: Path, sha256: str, tags: Mapping[str, str]) -> Version:
     """Log the ONNX file with its run and make it a version of the registered model; a file that is registered already keeps its version.
 
-    MLflow's own ``mlflow.onnx.log_model`` is not used: it imports onnx and writes the model anew, whose bytes (and SHA-256) must stay. What it
-    would put beside the file is written here, so MLflow's ``onnx.load_model`` and ``pyfunc.load_model`` take ``models:/<name>@<alias>``.
+    MLflow's own ``mlflow.onnx.log_model`` is not used: it imports onnx and writes the model anew, while its bytes, and so the SHA-256,
+    must stay. What it would put beside the file is written here, so MLflow's ``onnx.load_model`` and ``pyfunc.load_model`` take
+    ``models:/<name>@<alias>``.
 
     Parameters
     ----------

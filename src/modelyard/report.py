@@ -15,11 +15,12 @@ from modelyard.policy import Policy
 from modelyard.project import CARD, Project, find
 from modelyard.release import Release
 
-_CARD = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False).from_string(
+_CARD = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False).from_string(  # noqa: S701 - Markdown, not HTML
     """\
 # {{ release.model.name }}, version {{ release.model.version }}
 
-**{{ release.evaluation.metric }} {{ "%.4f" | format(release.evaluation.challenger) }}** on the {{ days }} days before {{ holdout_end }}, which were not trained on.
+**{{ release.evaluation.metric }} {{ "%.4f" | format(release.evaluation.challenger) }}** on the {{ days }} days before {{ holdout_end }},
+which were not trained on.
 
 | | |
 |---|---|

@@ -10,7 +10,7 @@ from modelyard.errors import GitError, PushRejectedError, ServiceError, UsageErr
 from modelyard.history import Entry
 from modelyard.outcome import Outcome
 from modelyard.project import CARD, RAW, RELEASE, Project, find
-from modelyard.promote import Refusal
+from modelyard.promote import RefusedError
 
 PREVIOUS = "previous"
 
@@ -42,7 +42,7 @@ def run(project: Project, to: str = PREVIOUS, reason: str = "") -> Outcome:
         pushed = _push(project, commit, title, reason)
         if pushed:
             promote.make_live(project, verified)
-    except Refusal as refusal:
+    except RefusedError as refusal:
         return promote.refused(refusal.check, refusal.reason)
     except ServiceError as error:
         return promote.refused("smoke test", error.what)

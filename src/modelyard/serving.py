@@ -124,7 +124,9 @@ def smoke_test(bento: Bento, examples: Path, home: Path) -> dict[str, Any]:
         answer = predict(address, recorded["rows"])
     difference = max((abs(a - b) for a, b in zip(answer, recorded["predictions"], strict=True)), default=0.0)
     if not difference <= TOLERANCE:
-        raise ServiceError(f"The service's predictions differ from those recorded at training by up to {difference:.2g} (allowed {TOLERANCE}).")
+        raise ServiceError(
+            f"The service's predictions differ from those recorded at training by up to {difference:.2g} (allowed {TOLERANCE})."
+        )
     return {"rows": len(answer), "difference": difference}
 
 
@@ -148,7 +150,9 @@ def _bentoml(args: list[str], home: Path, cwd: Path) -> subprocess.CompletedProc
     except PackageNotFoundError:
         raise ServiceError("bentoml is not installed.", "uv add bentoml") from None
     home.mkdir(parents=True, exist_ok=True)
-    return subprocess.run([sys.executable, "-m", "bentoml", *args], cwd=cwd, env=_environment(home), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "bentoml", *args], cwd=cwd, env=_environment(home), capture_output=True, text=True, check=False
+    )
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -79,6 +79,7 @@ def pull(root: Path) -> bool:
     StateError
         Origin cannot be reached, or its branch is gone while the replica still holds a state.
     """
+    root = root.resolve()
     url = _origin(root)
     with _lock(root):
         return bool(_pull(root, url))
@@ -86,7 +87,7 @@ def pull(root: Path) -> bool:
 
 def push(root: Path) -> None:
     """Land on the branch what a hand-made ``dvc push`` left in the replica's ``dvc/``."""
-    source = root / FOLDER / "dvc"
+    source = root.resolve() / FOLDER / "dvc"
 
     def apply(folder: Path) -> None:
         for file in source.rglob("*"):
@@ -123,6 +124,7 @@ def transact(root: Path, apply: Callable[[Path], T], message: str) -> T:
     StateError
         The state grew too large, origin cannot be reached, or others kept landing first; nothing changed.
     """
+    root = root.resolve()
     url = _origin(root)
     _sweep(root)
     for attempt in range(_ATTEMPTS):

@@ -108,6 +108,8 @@ def run(project: Project) -> Outcome:
     from modelyard.console import step
 
     checks = schema(project)
+    with step("bring the data"):
+        store.pull_missing_data(project.root, RAW)
     batches = []
     for period in dataset.on_disk(project):
         with step(f"validate {period.name}"):
@@ -129,6 +131,7 @@ def run(project: Project) -> Outcome:
             "quarantined": " ".join(b.period for b in batches if b.quarantined),
         },
         problems=problems,
+        alert="" if valid else f"Modelyard: data of {project.policy.name} were refused",
     )
 
 
@@ -183,7 +186,7 @@ def _collect(cases: pd.DataFrame, total: int) -> list[Failure]:
             what = "the column is missing" if check == "column_in_dataframe" else "the column is not in the schema"
             found += [_whole(str(name), check, f"{name}: {what}") for name in values]
         elif index.empty and not (lacking and group["schema_context"].iloc[0] == "DataFrameSchema"):
-            what = "the column as a whole" if isinstance(values[0], bool) else f"found {values[0]}"
+            what = f"found {values[0]}" if isinstance(values[0], str) else "the column as a whole"  # False, or 0.0
             found.append(_whole(column, check, f"{column}: {check}: {what}"))
         elif column == "":
             found.append(_some(column, check, index.nunique(), total, []))  # its values are whole rows

@@ -31,7 +31,7 @@ a newer version replaces all three together.
 """
 
 _CACHE_KEYS = """[tool.uv]
-cache-keys = [{ file = "pyproject.toml" }, { file = "src/**/*" }]  # without them uv does not see an edit
+cache-keys = [{ file = "pyproject.toml" }, { file = "src/**/*.py" }]  # else uv does not see an edit; not all of src: bytecode is no edit
 """
 
 

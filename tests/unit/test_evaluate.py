@@ -243,12 +243,12 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one/reports/evaluate.json").read_bytes() == (tmp_path / "two/reports/evaluate.json").read_bytes()
 
 
-@pytest.mark.parametrize(("labels", "reason"), [(None, "no row has a label"), (1.0, "all labels are 1")])
-def test_a_holdout_that_cannot_judge_blocks(tmp_path: Path, labels: float | None, reason: str) -> None:
+@pytest.mark.parametrize(("labels", "reason"), [(np.nan, "no row has a label"), (1.0, "all labels are 1")])
+def test_a_holdout_that_cannot_judge_blocks(tmp_path: Path, labels: float, reason: str) -> None:
     """No labels, or one class only: a verdict with the reason, not a crash."""
     project = mini_project.make(tmp_path)
     path = tmp_path / "data/raw/2013-02.parquet"
-    pd.read_parquet(path).assign(late=labels).astype({"late": float}).to_parquet(path)
+    pd.read_parquet(path).assign(late=labels).to_parquet(path)
 
     outcome = evaluate.run(project)
 

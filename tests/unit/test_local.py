@@ -127,6 +127,20 @@ def test_workflows_are_chosen_by_event_and_name(repository: Repository) -> None:
         workflows.choose([], "push", None)
 
 
+def test_yaml_is_read_as_github_reads_it(repository: Repository) -> None:
+    """`on`, `off` and `yes` are words, `true` is not."""
+    inputs = "{a: {default: yes}, t: {default: trueish}, b: {default: 2013-04-01, required: true}}"
+    text = f"on: {{workflow_dispatch: {{inputs: {inputs}}}}}\njobs: {{off: {{}}}}"
+    (found,) = tree(repository({".github/workflows/a.yml": text})).workflows()
+
+    assert list(found.jobs) == ["off"]
+    assert found.triggers["workflow_dispatch"]["inputs"] == {
+        "a": {"default": "yes"},
+        "t": {"default": "trueish"},
+        "b": {"default": "2013-04-01", "required": True},
+    }
+
+
 def caller(uses: str) -> dict[str, str]:
     """A workflow that reaches `uses` through a reusable workflow and a local action."""
     return {
@@ -150,7 +164,7 @@ def test_an_action_without_stand_in_is_refused(repository: Repository, uses: str
     """What is not known is not run, and the message names where it is used."""
     found = tree(repository(caller(uses)))
 
-    with pytest.raises(WorkflowError, match="actions/c/action.yml uses"):
+    with pytest.raises(WorkflowError, match=r"actions/c/action\.yml uses"):
         workflows.needs(found, found.workflow(".github/workflows/a.yml"))
 
 
@@ -298,8 +312,9 @@ def test_artifacts_are_laid_out_as_the_real_action_does(tmp_path: Path, path: st
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x")
     env = {
-        "GITHUB_WORKSPACE": str(tmp_path / "work"), "GITHUB_OUTPUT": str(tmp_path / "output"), "MODELYARD_LOCAL_ARTIFACTS": str(tmp_path / "out"),
-        "IN_NAME": "n", "IN_PATH": path, "IN_MISSING": "error", "IN_OVERWRITE": "false", "IN_HIDDEN": "false",
+        "GITHUB_WORKSPACE": str(tmp_path / "work"), "GITHUB_OUTPUT": str(tmp_path / "output"),
+        "MODELYARD_LOCAL_ARTIFACTS": str(tmp_path / "out"), "IN_NAME": "n",
+        "IN_PATH": path, "IN_MISSING": "error", "IN_OVERWRITE": "false", "IN_HIDDEN": "false",
     }  # fmt: skip
     subprocess.run([sys.executable, "-I", workflows.STANDINS / "upload-artifact/upload.py"], env=env, check=True)
     out = tmp_path / "out" / "n"

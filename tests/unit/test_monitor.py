@@ -122,7 +122,8 @@ def test_each_fault_alerts(project: Project, fault: dict[str, Any], check: str, 
 def test_labels_that_are_not_known_yet_are_no_fault(project: Project) -> None:
     """Without labels the performance is unknown, never ok; the window is otherwise healthy, even where the schema wants labels."""
     path = project.source / project.policy.package / "schema.py"
-    path.write_text(path.read_text().replace("late: float = pa.Field(nullable=True)", "late: float"))
+    known = "    @pa.check('late', ignore_na=False)\n    def known(cls, column):\n        return column.notna()\n"
+    path.write_text(path.read_text().replace("late: float = pa.Field(nullable=True)", f"late: float\n\n{known}"))
     mini_project.fault(project.root, unlabelled=True)
 
     found = _watch(project)

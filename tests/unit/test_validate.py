@@ -92,6 +92,41 @@ def test_a_check_across_columns_counts_rows_once(project: Project) -> None:
     assert "2013-02: gap_fits_group: 7 of 1,120 rows (0.6%)" in validate.run(project).problems
 
 
+def test_a_check_of_a_column_as_a_whole_says_so(project: Project) -> None:
+    """A check that answers once for all rows names no rows; one that fails on missing values gives no example."""
+    path = project.source / project.policy.package / "schema.py"
+    checks = """
+    @pa.check("x", error="its mean is off: other units?")
+    def mean(cls, column):
+        return abs(float(column.mean())) < 1
+
+    @pa.check("gap", ignore_na=False, error="more than 5 % missing")
+    def known(cls, column):
+        return column.notna() | (column.isna().mean() < 0.05)
+"""
+    path.write_text(path.read_text().replace("    @pa.dataframe_check", f"{checks}\n    @pa.dataframe_check"))
+    frame = pd.read_parquet(_file(project))
+    frame["x"] = frame["x"].abs() + 2
+    frame.loc[:99, "gap"] = None
+    frame["x"] = frame["x"].clip(upper=7)
+    frame.to_parquet(_file(project))
+
+    problems = validate.run(project).problems
+
+    assert problems == (
+        "2013-02: gap: more than 5 % missing: 125 of 1,120 rows (11.2%)",
+        "2013-02: x: its mean is off: other units?: the column as a whole",
+    )
+
+
+def test_checks_across_columns_do_not_repeat_that_one_is_lost(project: Project) -> None:
+    """What is told of a lost column is that it is lost."""
+    frame = pd.read_parquet(_file(project)).drop(columns="group")
+    frame.to_parquet(_file(project))
+
+    assert validate.run(project).problems == ("2013-02: group: the column is missing",)
+
+
 def test_the_label_and_the_times_are_the_toolkits_own_concern(project: Project) -> None:
     """A batch without the label column, or with rows of another period, fails whatever the schema says."""
     frame = pd.read_parquet(_file(project))

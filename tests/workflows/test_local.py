@@ -101,7 +101,7 @@ jobs:
       - run: |
           echo "parent=$(cat src/a.txt) artifact=$(cat got/a.txt)"
           git -c user.name=job -c user.email=job@example.com commit --quiet --allow-empty -m job
-          git push --quiet --force origin HEAD:from-a-job
+          git push --quiet --force origin HEAD:refs/heads/from-a-job
       - id: judge
         uses: ./.github/actions/judge
         with: {{word: live}}
@@ -208,6 +208,31 @@ def test_the_command_ends_with_1_and_writes_the_runs(project: Path, tmp_path: Pa
     assert done.returncode == 1, done.stderr
     assert "bad / Break" in done.stderr
     assert (run["date"], run["workflow"], run["conclusion"]) == ("2013-04-01T00:00:00+00:00", "fail", "failure")
+
+
+def test_jobs_share_an_environment_that_follows_lock_and_toolkit(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment stays while lock and toolkit stay, and is another one after an edit of either."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    step = "{run: 'echo \"path=$UV_PROJECT_ENVIRONMENT\"'}"
+    job = f"{{runs-on: ubuntu-latest, steps: [{{uses: {CHECKOUT}}}, {step}]}}"
+    (project / "pyproject.toml").write_text("[project]\n")
+    (project / "vendor/modelyard").mkdir(parents=True)
+    commit(project, "uv.lock", "locked\n")
+    commit(project, ".github/workflows/env.yml", f"on: workflow_dispatch\njobs: {{one: {job}, two: {job}}}\n")
+
+    def paths() -> set[str]:
+        (run,) = local.run(project, "dispatch", "env")
+        return {line.partition("path=")[2] for line in run.log.splitlines() if "path=" in line}
+
+    (first,) = paths()
+    commit(project, "src/a.txt", "third\n")
+    (same,) = paths()
+    commit(project, "vendor/modelyard/code.py", "edited\n")
+    (edited,) = paths()
+
+    assert first == same != edited
+    assert Path(first).is_relative_to(tmp_path / "cache")
+    assert (Path(edited).parent / "project/vendor/modelyard/code.py").read_text() == "edited\n"
 
 
 def test_what_act_cannot_read_is_told(project: Path) -> None:

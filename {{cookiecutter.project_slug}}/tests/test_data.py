@@ -43,7 +43,7 @@ def test_other_years_replay_the_same_weekdays(year: int) -> None:
     days = replayed[data.TIME].dt.normalize()
 
     assert list(days.unique()) == list(pd.date_range(start, end, inclusive="left"))
-    saturdays = days.dt.dayofweek == 5
+    saturdays = days.dt.day_of_week == 5
     assert saturdays.mean() < 1 / 7  # fewer flights than on other days, as in 2013
     Batch.validate(replayed, lazy=True)
 

@@ -2,7 +2,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+{%- if cookiecutter.task == "binary" %}
 import pytest
+{%- endif %}
 from modelyard import export
 {%- if cookiecutter.task == "binary" %}
 from sklearn.metrics import log_loss, roc_auc_score

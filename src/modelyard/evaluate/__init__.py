@@ -65,7 +65,7 @@ def judge(project: Project, champion: Champion | None) -> Evaluation:
     """
     from modelyard import dataset
     from modelyard.evaluate import decision, metrics, report
-    from modelyard.predictions import checked, of_challenger
+    from modelyard.predictions import of_challenger, of_champion
     from modelyard.release import sha256
 
     policy = project.policy
@@ -74,7 +74,7 @@ def judge(project: Project, champion: Champion | None) -> Evaluation:
     scores = [of_challenger(project, rows)]
     digest = sha256(project.root / MODEL)
     if champion:
-        scores.append(checked(champion.predict(rows), len(rows), policy.task, "The champion's predict"))
+        scores.append(of_champion(champion, rows))
     results = [metrics.compute(policy.task, label, score) for score in scores]
     comparison, obstacles = _compare(project, day, label, scores)
     criteria = decision.check(results[0], policy.evaluate.criteria)

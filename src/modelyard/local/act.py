@@ -152,7 +152,8 @@ def _child(command: list[str], env: dict[str, str], cwd: Path) -> Iterator[subpr
         previous = None
     setpriv = shutil.which("setpriv")  # Linux: where we are killed outright, act ends too
     child = subprocess.Popen(
-        [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *command], cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *command],
+        cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, encoding="utf-8", errors="replace", start_new_session=True,
     )  # fmt: skip
     try:

@@ -28,6 +28,18 @@ ACTIONS = {
 _LABELS = {"ubuntu-latest", "ubuntu-slim", "ubuntu-24.04", "ubuntu-22.04", "self-hosted"}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as GitHub reads it (1.2): `on`, `off`, `yes` and dates are text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # the name and type are PyYAML's
+        first: [(tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 @dataclass(frozen=True)
 class Workflow:
     """One file of ``.github/workflows`` at one commit."""
@@ -44,7 +56,7 @@ class Workflow:
     @property
     def triggers(self) -> dict[str, dict[str, Any]]:
         """Event -> its settings. ``schedule`` is a list in the file: here ``{"crons": [...]}``."""
-        on: Any = self.content.get("on", self.content.get(True))  # type: ignore[call-overload]  # YAML 1.1 reads a bare `on` as true
+        on: Any = self.content.get("on")
         if isinstance(on, str):
             return {on: {}}
         if isinstance(on, list):
@@ -54,7 +66,7 @@ class Workflow:
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
         """Job id -> the job."""
-        return self.content.get("jobs") or {}
+        return {str(job_id): job for job_id, job in (self.content.get("jobs") or {}).items()}
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Tree:
         if content is None:
             return None
         try:
-            data = yaml.safe_load(content)
+            data = yaml.load(content, _Loader)  # noqa: S506  # a safe loader
         except yaml.YAMLError as error:
             raise WorkflowError(f"{path} is no valid YAML: {error}") from None
         if not isinstance(data, dict):

@@ -6,13 +6,15 @@ Pure parts: :mod:`.profile` (counts per column), :mod:`.compare` (checks and ver
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from modelyard import clock
+from modelyard.errors import ModelyardError
 from modelyard.outcome import Outcome
-from modelyard.project import Project, find
+from modelyard.project import REPORTS, Project, find
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,11 +53,14 @@ def run(project: Project, now: datetime) -> Outcome:
     with step("monitor"):
         found = watch(project, live, now)
     jsonfile.write(project.report(REPORT), found)
+    with step("log the check"):
+        unlogged = _log(project, found)
     performance = found.performance
     return Outcome(
         verdict=found.verdict,
-        summary=report.summary(found),
+        summary=report.summary(found) + "".join(f"\n\n{problem}" for problem in unlogged),
         positive=found.verdict == "healthy",
+        alert=f"Modelyard: {project.policy.name} needs a look" if found.verdict == "alert" else "",
         outputs={
             "reasons": str(len(found.reasons)),
             "metric": performance.metric if performance else "",
@@ -63,8 +68,41 @@ def run(project: Project, now: datetime) -> Outcome:
             "age": f"{found.champion.age_days:.0f}",
             "drifted": " ".join(name for name, shift in found.columns.items() if shift.drifted),
         },
-        problems=tuple(found.reasons),
+        problems=(*found.reasons, *unlogged),
     )
+
+
+def _log(project: Project, found: Monitoring) -> tuple[str, ...]:
+    """Keep the check with MLflow; what hinders that is told, and does not hide the verdict."""
+    from modelyard import registry, state
+
+    name = f"{project.policy.name}-monitor"
+    metrics = {f"distance.{column}": shift.distance for column, shift in found.columns.items() if shift.distance is not None}
+    metrics |= {"rows": found.rows, "age_days": found.champion.age_days}
+    if found.prediction and found.prediction.distance is not None:
+        metrics["distance.prediction"] = found.prediction.distance
+    if found.performance:
+        metrics[found.performance.metric] = found.performance.value
+
+    def write(folder: Path | None) -> None:
+        registry.log_run(
+            registry.connect(folder),
+            experiment=name,
+            name=f"monitor {found.now:%Y-%m-%d}",
+            params={},
+            metrics=metrics,
+            tags={"verdict": found.verdict, "champion": found.champion.version, "logical_date": found.now.isoformat()},
+            artifacts={REPORT: project.root / REPORTS / REPORT},
+        )
+
+    try:
+        if registry.is_remote():
+            write(None)
+        else:
+            state.transact(project.root, write, f"monitor {found.now:%Y-%m-%d}")
+    except ModelyardError as error:
+        return (f"The check was not logged: {error.what}",)
+    return ()
 
 
 def watch(project: Project, champion: Champion, now: datetime) -> Monitoring:
@@ -96,7 +134,7 @@ def watch(project: Project, champion: Champion, now: datetime) -> Monitoring:
     columns: dict[str, Shift] = {}
     prediction, performance = None, None
     if len(frame):
-        scores, unknown = _predict(project, champion, frame, fits=checks[0].status == "ok")
+        scores, unknown = _predict(champion, frame, fits=checks[0].status == "ok")
         columns, prediction = _shifts(reference, frame, scores, policy.distance)
         if scores is not None:
             performance, unknown = _performance(project, champion, frame, scores)
@@ -133,12 +171,12 @@ def _schema(project: Project, frame: pd.DataFrame) -> Check:
     return Check(name="schema", status="ok", message="All rows fit the schema.")
 
 
-def _predict(project: Project, champion: Champion, frame: pd.DataFrame, *, fits: bool) -> tuple[np.ndarray | None, str]:
+def _predict(champion: Champion, frame: pd.DataFrame, *, fits: bool) -> tuple[np.ndarray | None, str]:
     """The champion's predictions; or None and why, where rows that break the schema cannot be predicted."""
-    from modelyard.predictions import checked
+    from modelyard.predictions import of_champion
 
     try:
-        return checked(champion.predict(frame), len(frame), project.policy.task, "The champion's predict"), ""
+        return of_champion(champion, frame), ""
     except Exception as error:
         if fits:
             raise
