@@ -29,7 +29,7 @@ class ParityError(ModelyardError):
 def fit(pipeline: Any, inputs: Mapping[str, np.ndarray], target: np.ndarray) -> Any:
     """Fit on named feature columns, with one thread.
 
-    On a shared runner several threads wait for each other: training then takes three times as long, and its sums may differ in the last bit.
+    On a shared runner several threads wait for each other: training then takes three times as long, and sums may differ in the last bit.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def save(project: Project, pipeline: Any, rows: pd.DataFrame, inputs: Mapping[st
 def to_onnx(pipeline: Any, inputs: Mapping[str, np.ndarray]) -> bytes:
     """Convert; the same pipeline gives the same bytes in every process.
 
-    Each feature becomes an input (n, 1) of its own name: float32 for numbers, string for the others. The last output holds the probabilities
-    (n, classes), or the predicted values (n, 1).
+    Each feature becomes an input (n, 1) of its own name: float32 for numbers, string for the others. The last output holds the
+    probabilities (n, classes), or the predicted values (n, 1).
     """
     from skl2onnx import to_onnx as convert
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType

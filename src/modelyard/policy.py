@@ -78,6 +78,7 @@ class Monitor(_Section):
     volume: Volume = Volume()
     missing: Share = Field(0.05, description="Rise in a column's share of missing values that alerts.")
     distance: Share = Field(0.3, description="Jensen-Shannon distance (base 2) of a column or the prediction from which on it has drifted.")
+    drift: Literal["alert", "retrain"] = Field("retrain", description="What drift says where labels cannot tell how well the model does.")
     decay: float = Field(0.05, ge=0, description="Loss in the deciding metric against its value at release that retrains.")
     max_age_days: int | None = Field(None, ge=1, description="Age of the champion that retrains by itself.")
 

@@ -25,9 +25,9 @@ _HEADER = re.compile(r"^\[{1,2}([^\[\]]+)\]{1,2}\s*$")
 
 _README = """# The Modelyard toolkit, vendored
 
-This is the source of `modelyard` as it was when the project was generated. The project's `pyproject.toml` names this folder, so what you see
-is what runs: the command `modelyard`, the actions in `.github/actions` and the workflows `.github/workflows/modelyard-*.yml`. Don't edit it:
-a newer version replaces all three together.
+This is the source of `modelyard` as it was when the project was generated. The project's `pyproject.toml` names this folder, so what
+you see is what runs: the command `modelyard`, the actions in `.github/actions` and the workflows `.github/workflows/modelyard-*.yml`.
+Don't edit it: a newer version replaces all three together.
 """
 
 _CACHE_KEYS = """[tool.uv]

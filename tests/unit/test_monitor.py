@@ -99,16 +99,15 @@ def test_an_ordinary_window_is_healthy(project: Project) -> None:
 @pytest.mark.parametrize(
     ("fault", "check", "told"),
     [
-        ({"shift": 20, "unlabelled": True}, "schema", "x: in_range(-8, 8): 1,120 of 1,120 rows (100.0%), e.g. 2"),
+        ({"shift": 20}, "schema", "x: in_range(-8, 8): 1,120 of 1,120 rows (100.0%), e.g. 2"),
         ({"share": 0.3}, "volume", "12 rows a day, 0.30 times the training data's 40; 0.5 to 2 are allowed."),
         ({"missing": 0.1}, "missing", "gap 12.2% (in training 2.5%)"),
         ({"drop": ["gap"]}, "missing", "gap 100.0% (in training 2.5%)"),
         ({"drop": ["gap"]}, "schema", "gap: the column is missing"),
-        ({"shift": 2, "unlabelled": True}, "drift", "the prediction 0."),
     ],
 )
 def test_each_fault_alerts(project: Project, fault: dict[str, Any], check: str, told: str) -> None:
-    """Schema, volume, missing values and drift without labels each call somebody, with numbers."""
+    """Schema, volume and missing values each call somebody, with numbers."""
     mini_project.fault(project.root, **fault)
 
     found = _watch(project)
@@ -117,6 +116,19 @@ def test_each_fault_alerts(project: Project, fault: dict[str, Any], check: str, 
     assert found.verdict == "alert"
     assert _status(found)[check] == "alert"
     assert told in messages[check]
+
+
+@pytest.mark.parametrize("verdict", ["retrain", "alert"])
+def test_drift_without_labels_says_what_the_policy_wants(project: Project, verdict: str) -> None:
+    """Where no label tells how well the model does, drift retrains, or alerts if the policy prefers that."""
+    monitor_ = project.policy.monitor.model_copy(update={"drift": verdict})
+    project = Project(project.root, project.policy.model_copy(update={"monitor": monitor_}))
+    mini_project.fault(project.root, shift=2, unlabelled=True)
+
+    found = _watch(project)
+
+    assert (found.verdict, _status(found)["drift"]) == (verdict, verdict)
+    assert "the prediction 0." in {c.name: c.message for c in found.checks}["drift"]
 
 
 def test_labels_that_are_not_known_yet_are_no_fault(project: Project) -> None:
@@ -209,7 +221,7 @@ def test_a_champion_without_a_profile_is_named(tmp_path: Path) -> None:
 
 
 def test_the_verb_writes_a_report_of_the_logical_date(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same date gives the same bytes; an alert ends with exit code 10 and its outputs."""
+    """The same date gives the same bytes; a negative verdict ends with exit code 10 and its outputs."""
     live = mini_project.released(project)
     monkeypatch.setattr(champion, "load", lambda _: live)  # the release record and DVC are tested with champion itself
     mini_project.fault(project.root, shift=2, unlabelled=True)
@@ -221,7 +233,7 @@ def test_the_verb_writes_a_report_of_the_logical_date(project: Project, monkeypa
 
     assert path.read_bytes() == first
     assert json.loads(first)["now"] == "2013-04-01T05:30:00Z"
-    assert outcome.summary.startswith("**monitor: alert**")
+    assert outcome.summary.startswith("**monitor: retrain**")
     assert (outcome.exit_code, outcome.outputs["reasons"], outcome.outputs["age"], outcome.outputs["drifted"]) == (10, "1", "31", "x")
 
 

@@ -8,6 +8,8 @@ import pytest
 from modelyard import export
 {%- if cookiecutter.task == "binary" %}
 from sklearn.metrics import log_loss, roc_auc_score
+{%- elif cookiecutter.estimator == "neural" %}
+from sklearn.metrics import root_mean_squared_error
 {%- else %}
 from sklearn.metrics import mean_absolute_error
 {%- endif %}
@@ -23,6 +25,8 @@ def loss(pipeline: Any, frame: pd.DataFrame) -> float:
     inputs = pd.DataFrame(features(rows))
     {%- if cookiecutter.task == "binary" %}
     return float(log_loss(rows[LABEL], pipeline.predict_proba(inputs)[:, 1]))
+    {%- elif cookiecutter.estimator == "neural" %}
+    return float(root_mean_squared_error(rows[LABEL], pipeline.predict(inputs)))
     {%- else %}
     return float(mean_absolute_error(rows[LABEL], pipeline.predict(inputs)))
     {%- endif %}
@@ -51,6 +55,12 @@ def test_shuffled_labels_teach_nothing(sample: pd.DataFrame, params: dict[str, A
     predicted = fitted.predict_proba(pd.DataFrame(features(rows[half:])))[:, 1]
 
     assert roc_auc_score(rows[LABEL][half:], predicted) == pytest.approx(0.5, abs=0.12)
+{% elif cookiecutter.estimator == "neural" %}
+def test_it_learns(sample: pd.DataFrame, served: model.Model) -> None:
+    """The model is closer to its own training rows than their mean is."""
+    rows = sample[sample[LABEL].notna()]
+
+    assert root_mean_squared_error(rows[LABEL], served.predict(rows)) < 0.97 * rows[LABEL].std()
 {% else %}
 def test_it_learns(sample: pd.DataFrame, served: model.Model) -> None:
     """The model is closer to its own training rows than their median is."""

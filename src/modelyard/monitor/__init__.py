@@ -139,7 +139,7 @@ def watch(project: Project, champion: Champion, now: datetime) -> Monitoring:
         if scores is not None:
             performance, unknown = _performance(project, champion, frame, scores)
         checks.append(compare.missing(columns, policy.missing))
-        checks.append(compare.drift(columns, prediction, policy.distance, judged=performance is not None))
+        checks.append(compare.drift(columns, prediction, policy.distance, judged=performance is not None, verdict=policy.drift))
         checks.append(compare.performance(performance, unknown, policy.decay))
     verdict, reasons = compare.decide(checks)
     return report.Monitoring(

@@ -6,8 +6,8 @@ check           fires when                                                      
 schema          a row or column does not fit the project's schema                             alert
 volume          rows per day, as a ratio to the training data's, leave the policy's range     alert
 missing         a column's share of missing values rose by more than the policy allows        alert
-drift           a column's or the prediction's distance reaches the policy's, and no labels   alert
-                say how well the model does
+drift           a column's or the prediction's distance reaches the policy's, and no labels   retrain
+                say how well the model does (the policy may ask for alert)
 performance     the deciding metric lost more than the policy's decay since the release       retrain
 age             the champion is as old as the policy allows                                   retrain
 ==============  ============================================================================  =========
@@ -112,19 +112,21 @@ def missing(columns: dict[str, Shift], limit: float) -> Check:
     return Check(name="missing", status="alert", message=f"Missing values rose: {told}.")
 
 
-def drift(columns: dict[str, Shift], prediction: Shift | None, limit: float, judged: bool) -> Check:
+def drift(columns: dict[str, Shift], prediction: Shift | None, limit: float, judged: bool, verdict: Literal["alert", "retrain"]) -> Check:
     """Distances of the prediction and of each column.
 
     Parameters
     ----------
     judged
         Labels say how well the model does on this window.
+    verdict
+        What drift says where they do not.
     """
     moved = {**({"the prediction": prediction} if prediction else {}), **columns}
     told = ", ".join(f"{name} {s.distance:.2f}" for name, s in moved.items() if s.drifted)
     if not told:
         return Check(name="drift", status="ok", message=f"No distance to the profile reaches {limit:g}.")
-    return Check(name="drift", status="noted" if judged else "alert", message=f"Distance to the profile of {limit:g} or more: {told}.")
+    return Check(name="drift", status="noted" if judged else verdict, message=f"Distance to the profile of {limit:g} or more: {told}.")
 
 
 def performance(found: Performance | None, unknown: str, decay: float) -> Check:
