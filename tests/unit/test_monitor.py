@@ -99,7 +99,7 @@ def test_an_ordinary_window_is_healthy(project: Project) -> None:
 @pytest.mark.parametrize(
     ("fault", "check", "told"),
     [
-        ({"shift": 20}, "schema", "x: in_range(-8, 8): 1,120 of 1,120 rows (100.0%), e.g. 2"),
+        ({"shift": 20, "unlabelled": True}, "schema", "x: in_range(-8, 8): 1,120 of 1,120 rows (100.0%), e.g. 2"),
         ({"share": 0.3}, "volume", "12 rows a day, 0.30 times the training data's 40; 0.5 to 2 are allowed."),
         ({"missing": 0.1}, "missing", "gap 12.2% (in training 2.5%)"),
         ({"drop": ["gap"]}, "missing", "gap 100.0% (in training 2.5%)"),
@@ -108,6 +108,7 @@ def test_an_ordinary_window_is_healthy(project: Project) -> None:
 )
 def test_each_fault_alerts(project: Project, fault: dict[str, Any], check: str, told: str) -> None:
     """Schema, volume and missing values each call somebody, with numbers."""
+    project = _with_drift(project, "alert")  # of the drift that comes with it, nothing is asked here
     mini_project.fault(project.root, **fault)
 
     found = _watch(project)
@@ -118,11 +119,15 @@ def test_each_fault_alerts(project: Project, fault: dict[str, Any], check: str, 
     assert told in messages[check]
 
 
+def _with_drift(project: Project, verdict: str) -> Project:
+    section = project.policy.monitor.model_copy(update={"drift": verdict})
+    return Project(project.root, project.policy.model_copy(update={"monitor": section}))
+
+
 @pytest.mark.parametrize("verdict", ["retrain", "alert"])
 def test_drift_without_labels_says_what_the_policy_wants(project: Project, verdict: str) -> None:
     """Where no label tells how well the model does, drift retrains, or alerts if the policy prefers that."""
-    monitor_ = project.policy.monitor.model_copy(update={"drift": verdict})
-    project = Project(project.root, project.policy.model_copy(update={"monitor": monitor_}))
+    project = _with_drift(project, verdict)
     mini_project.fault(project.root, shift=2, unlabelled=True)
 
     found = _watch(project)
