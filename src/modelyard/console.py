@@ -14,9 +14,18 @@ def is_interactive() -> bool:
     return sys.stderr.isatty() and not os.environ.get("CI")
 
 
+_ERASE = "\r\x1b[2K"
+
+
 def say(text: str) -> None:
     """Print one line of progress."""
-    print(text, file=sys.stderr, flush=True)
+    print(f"{_ERASE if is_interactive() else ''}{text}", file=sys.stderr, flush=True)
+
+
+def under_way(text: str) -> None:
+    """Show what is under way until the next line replaces it; only to a person."""
+    if is_interactive():
+        print(f"{_ERASE}{text} ...", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -195,8 +195,8 @@ def test_a_failure_names_its_step_and_keeps_its_output(project: Path) -> None:
     assert run.conclusion == "failure"
     assert run.jobs == {"bad": "failure", "next": "skipped"}
     assert run.problems == ("bad / Break",)
-    assert [step.conclusion for step in steps] == ["failure", "success"]
-    assert steps[0].tail[-1] == "2000"
+    assert [step.conclusion for step in steps] == ["started", "failure", "started", "success"]
+    assert steps[1].tail[-1] == "2000"
 
 
 def test_the_command_ends_with_1_and_writes_the_runs(project: Path, tmp_path: Path) -> None:

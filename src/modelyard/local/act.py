@@ -33,12 +33,13 @@ _SECRET_ENDINGS = ("TOKEN", "PASSWORD", "SECRET", "KEY")
 #: Nobody answers there: a job that calls the forge unasked fails instead of reaching the real one.
 _NOWHERE = "https://github.invalid"
 _TAIL = 30
+STARTED = "started"
 _WIDTH = 70
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step that ended; ``tail`` holds its last lines of output."""
+    """One step that started (its conclusion is ``STARTED``) or ended; ``tail`` holds its last lines of output."""
 
     workflow: str
     job: str
@@ -192,6 +193,8 @@ def read(record: Record, entry: Mapping[str, Any], names: Mapping[str, str], wor
         _summary(record, job, ids, str(entry.get("content", "")))
     if "jobResult" in entry and record.jobs.get(job) != "failure":  # of a matrix, one failure is a failure
         record.jobs[job] = entry["jobResult"]
+    if message.startswith("\u2b50 Run Main") and len(ids) == 1:
+        return Step(workflow, job, _short(str(entry.get("step", ""))), STARTED, 0.0)
     if "stepResult" in entry and "executionTime" in entry and len(ids) == 1 and entry.get("stage") == "Main":
         result, seconds = str(entry["stepResult"]), entry["executionTime"] / 1e9
         name = _short(str(entry.get("step", "")))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from modelyard import git
-from modelyard.console import say
+from modelyard.console import say, under_way
 from modelyard.errors import UsageError
 from modelyard.local import act, events, filters, origin
-from modelyard.local.act import Record, Step
+from modelyard.local.act import STARTED, Record, Step
 from modelyard.local.events import Event
 from modelyard.local.origin import Origin
 from modelyard.local.workflows import FOLDER, STANDINS, Tree, Workflow, choose, needs, paths
@@ -66,7 +66,10 @@ class WorkflowRun:
 
 
 def tell(step: Step) -> None:
-    """Print one step's end, and of a failed one the end of its output."""
+    """Print one step's end, and of a failed one the end of its output; on a terminal also what is under way."""
+    if step.conclusion == STARTED:
+        under_way(f"{step.workflow} / {step.job} / {step.name}")
+        return
     say(f"{step.workflow} / {step.job} / {step.name}: {'' if step.conclusion == 'success' else step.conclusion + ', '}{step.seconds:.1f} s")
     if step.conclusion == "failure":
         say("\n".join(f"  | {line}" for line in step.tail))
@@ -117,7 +120,7 @@ def run(
     keep
         Leave the temporary folder.
     watch
-        Called at the end of each step.
+        Called at the start and at the end of each step.
 
     Raises
     ------
