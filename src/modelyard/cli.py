@@ -70,6 +70,10 @@ def main(args: list[str] | None = None) -> None:
     debug = "--debug" in argv or bool(os.environ.get("MODELYARD_DEBUG"))
     try:
         result: Any = modelyard.main(args=[a for a in argv if a != "--debug"], prog_name="modelyard", standalone_mode=False)
+        if isinstance(result, Outcome):
+            from modelyard import github
+
+            github.publish(result)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.Abort:
@@ -84,9 +88,6 @@ def main(args: list[str] | None = None) -> None:
         _tell(error, debug)
         sys.exit(error.exit_code if isinstance(error, ModelyardError) else EXIT_FAILED)
     if isinstance(result, Outcome):
-        from modelyard import github
-
-        github.publish(result)
         sys.exit(result.exit_code)
 
 
@@ -99,6 +100,8 @@ def _tell(error: Exception, debug: bool) -> None:
         traceback.print_exception(error)
     if isinstance(error, ModelyardError):
         what, fix = error.what, error.fix
+    elif isinstance(error, OSError) and error.filename:
+        what, fix = f"{error.filename}: {error.strerror}.", "Check the path, its permissions, and the space on the disk."
     else:
         what = f"Unexpected {type(error).__name__}: {error}"
         fix = "This should not happen. Run again with --debug and report it with the traceback."

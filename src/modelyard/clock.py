@@ -19,9 +19,9 @@ def parse(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is not a date.", "Write it as 2013-04-01 or 2013-04-01T06:00:00+00:00.") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _callback(_: click.Context, __: click.Parameter, value: str | None) -> datetime:

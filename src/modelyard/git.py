@@ -14,25 +14,18 @@ _RACES = ("stale info", "cannot lock ref", "reference already exists", "fetch fi
 _REFUSALS = ("hook declined", "protected branch", "remote rejected", "permission", "denied", "403")
 
 
+# A hook's or a parent's repository must not become ours.
+_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR")
+
+
 def _environment(extra: dict[str, str] | None) -> dict[str, str]:
-    env = {
-        # A hook's or a parent's repository must not become ours.
-        **{k: v for k, v in os.environ.items() if not k.startswith(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"))},
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_PAGER": "cat",
-    }
-    for role in ("AUTHOR", "COMMITTER"):
-        # Only where nobody is configured: a runner has no identity of its own.
-        env.setdefault("EMAIL", "modelyard@users.noreply.github.com")
-        if os.environ.get("GITHUB_ACTIONS"):
-            env.setdefault(f"GIT_{role}_NAME", "modelyard")
-            env.setdefault(f"GIT_{role}_EMAIL", "modelyard@users.noreply.github.com")
+    env = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_PAGER": "cat"}
     token, server = os.environ.get("GITHUB_TOKEN"), os.environ.get("GITHUB_SERVER_URL")
     if token and server:
         # checkout runs with persist-credentials: false; nothing secret is written to disk.
         secret = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        count = int(env.get("GIT_CONFIG_COUNT", "0"))
+        count = int(env.get("GIT_CONFIG_COUNT") or 0)
         env[f"GIT_CONFIG_KEY_{count}"] = f"http.{server}/.extraheader"
         env[f"GIT_CONFIG_VALUE_{count}"] = f"AUTHORIZATION: basic {secret}"
         env["GIT_CONFIG_COUNT"] = str(count + 1)
@@ -87,6 +80,10 @@ def push(*args: str, cwd: Path) -> None:
 def root(start: Path) -> Path:
     """The top folder of the repository around ``start``."""
     done = attempt("rev-parse", "--show-toplevel", cwd=start)
+    if b"dubious ownership" in done.stderr:  # a job in a container, whose user is another than the checkout's
+        raise UsageError(
+            f"git does not trust the repository at {start}: somebody else owns it.", f"git config --global --add safe.directory {start}"
+        )
     if done.returncode:
         raise UsageError(f"{start} is not in a git repository.", "Run `git init` there, or go to your project's folder.")
     return Path(done.stdout.decode().strip())
@@ -102,7 +99,10 @@ def origin(cwd: Path) -> str:
 
 def head(cwd: Path, rev: str = "HEAD") -> str:
     """The full commit id of ``rev``."""
-    return run("rev-parse", "--verify", f"{rev}^{{commit}}", cwd=cwd)
+    done = attempt("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}", cwd=cwd)
+    if done.returncode:
+        raise UsageError(f"There is no commit {rev!r} in this repository.", "Commit first, fetch it, or name another one.")
+    return done.stdout.decode().strip()
 
 
 def fetch(cwd: Path, refspec: str) -> None:
@@ -150,7 +150,16 @@ def commit_files(cwd: Path, parent: str, files: dict[str, bytes | None], message
             blob = run("hash-object", "-w", "--stdin", cwd=cwd, stdin=data)
             run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", cwd=cwd, env=env)
         tree = run("write-tree", cwd=cwd, env=env)
-    return run("commit-tree", tree, "-p", parent, cwd=cwd, stdin=message.encode())
+    return run("commit-tree", tree, "-p", parent, cwd=cwd, env=_identity(cwd), stdin=message.encode())
+
+
+def _identity(cwd: Path) -> dict[str, str]:
+    """Environment that names author and committer where nobody is configured: a runner has no identity of its own."""
+    env: dict[str, str] = {}
+    for role in ("AUTHOR", "COMMITTER"):
+        if attempt("-c", "user.useConfigOnly=true", "var", f"GIT_{role}_IDENT", cwd=cwd).returncode:
+            env |= {f"GIT_{role}_NAME": "modelyard", f"GIT_{role}_EMAIL": "modelyard@users.noreply.github.com"}
+    return env
 
 
 def _words(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import itertools
 import json
 import os
 import secrets
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from modelyard.errors import ForgeError
 from modelyard.outcome import Outcome
 
 _SUMMARY_LIMIT = 1_000_000  # GitHub drops a step summary of more than 1 MiB
+_BODY_LIMIT = 60_000  # refuses longer texts of issues (65,536 with what is added)
 _ANNOTATIONS = 10  # and shows ten errors a step
 
 
@@ -76,24 +80,40 @@ class Forge:
         ForgeError
             The forge refused; where it is GitHub's setting, the message names it.
         """
-        pulls: list[dict[str, Any]] = self._call("GET", f"/pulls?state=open&base={urllib.parse.quote(base)}&per_page=50&limit=50")
-        mine = next((pull for pull in pulls if pull["head"]["ref"] == head), None)
+        pulls = self._all(f"/pulls?state=open&base={urllib.parse.quote(base)}")
+        mine = next((pull for pull in pulls if pull["head"]["ref"] == head and self._is_ours(pull["head"])), None)
         if mine:
             done = self._call("PATCH", f"/pulls/{mine['number']}", {"title": title, "body": body})
         else:
             done = self._call("POST", "/pulls", {"title": title, "body": body, "head": head, "base": base})
-        return str(done["html_url"])
+        return _address(done)
 
     def open_or_update_issue(self, *, title: str, body: str) -> str:
         """The address of the one open issue of that title; made, or commented on."""
-        issues: list[dict[str, Any]] = self._call("GET", "/issues?state=open&per_page=100&limit=50")
+        issues = self._all("/issues?state=open")
         mine = next((issue for issue in issues if issue["title"] == title and not issue.get("pull_request")), None)
         if mine:
             self._call("POST", f"/issues/{mine['number']}/comments", {"body": body})
-            return str(mine["html_url"])
-        return str(self._call("POST", "/issues", {"title": title, "body": body})["html_url"])
+            return _address(mine)
+        return _address(self._call("POST", "/issues", {"title": title, "body": body}))
 
-    def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> Any:
+    def _is_ours(self, head: dict[str, Any]) -> bool:
+        """Whether the branch is this repository's: a fork's may have the same name; one of a deleted fork has no repository."""
+        return str((head["repo"] or {}).get("full_name")).lower() == self.repository.lower()
+
+    def _all(self, path: str) -> Iterator[dict[str, Any]]:
+        """The entries of a list, page by page, as long as the forge names a next one."""
+        for page in itertools.count(1):
+            entries, links = self._send("GET", f"{path}&per_page=50&limit=50&page={page}")
+            yield from entries
+            if 'rel="next"' not in links:
+                return
+
+    def _call(self, method: str, path: str, body: dict[str, str]) -> Any:
+        return self._send(method, path, body)[0]
+
+    def _send(self, method: str, path: str, body: dict[str, str] | None = None) -> tuple[Any, str]:
+        """The answer, and its header ``Link``."""
         request = urllib.request.Request(
             f"{self.api}/repos/{self.repository}{path}",
             method=method,
@@ -102,12 +122,19 @@ class Forge:
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return json.load(response)
+                return json.load(response), response.headers.get("Link", "")
         except urllib.error.HTTPError as error:
             words = error.read().decode(errors="replace")[:500]
             raise ForgeError(f"{method} {path.partition('?')[0]} was refused with {error.code}: {words}", _remedy(words)) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise ForgeError(f"{method} {self.api} failed: {error}") from None
+
+
+def _address(entry: Any) -> str:
+    try:
+        return str(entry["html_url"])
+    except (KeyError, TypeError):
+        raise ForgeError(f"The forge's answer is not what its API promises: {str(entry)[:200]}") from None
 
 
 def forge() -> Forge | None:
@@ -135,7 +162,7 @@ def _alert(title: str, text: str) -> None:
         say(f"No forge here: it would open the issue {title!r}.")
         return
     try:
-        address = door.open_or_update_issue(title=title, body="\n\n".join([text, run_url()]))
+        address = door.open_or_update_issue(title=title, body="\n\n".join([text[:_BODY_LIMIT], run_url()]))
         say(f"Told people: {address}")
     except ForgeError as error:  # the verdict stands, and the run shows it
         annotate("warning", f"The issue {title!r} was not opened. {error}")

@@ -27,7 +27,7 @@ def releases(root: Path, rev: str = "HEAD") -> list[Entry]:
 
     A merge counts as one release, by the person who merged it.
     """
-    log = git.run("log", "--first-parent", "-m", "--format=%H%x09%cI%x09%an", rev, "--", RELEASE.as_posix(), cwd=root)
+    log = git.run("log", "--first-parent", "-m", "--format=%H%x09%cI%x09%an", git.head(root, rev), "--", RELEASE.as_posix(), cwd=root)
     entries = []
     for line in log.splitlines():
         commit, date, author = line.split("\t", 2)

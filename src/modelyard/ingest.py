@@ -9,6 +9,7 @@ import click
 
 from modelyard import clock, dataset, store
 from modelyard.console import step
+from modelyard.errors import DataError
 from modelyard.outcome import Outcome
 from modelyard.project import RAW, Project, find
 
@@ -37,7 +38,12 @@ def run(project: Project, now: datetime) -> Outcome:
             # Renamed when whole: a run that is killed leaves no half file where the pipeline reads.
             draft = project.root / ".modelyard" / f"{period.name}.{os.getpid()}.parquet"
             draft.parent.mkdir(exist_ok=True)
-            frame.to_parquet(draft, index=False)
+            try:
+                frame.to_parquet(draft, index=False)
+            except (ValueError, TypeError, NotImplementedError) as error:  # what pyarrow's errors derive from
+                draft.unlink(missing_ok=True)
+                what = f"What {project.policy.package}.data.load returned for {period.name} cannot be written as Parquet: {error}"
+                raise DataError(what, f"Give each column one type in src/{project.policy.package}/data.py.") from error
             draft.rename(project.root / period.file)
             store.add(project.root, period.file)
             taken[period.name] = len(frame)

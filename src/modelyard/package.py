@@ -19,9 +19,10 @@ def run(project: Project) -> Outcome:
 
     Writes ``reports/package.json``: tag, requirements, smoke test.
     """
+    for path in (MODEL, EXAMPLES):
+        if not (project.root / path).exists():
+            raise ProjectError(f"{path} is missing.", "Run `modelyard train` first.")
     model = project.root / MODEL
-    if not model.exists():
-        raise ProjectError(f"{MODEL} is missing.", "Run `modelyard train` first.")
     home = project.root / ".modelyard" / "bentoml"
     name = project.policy.name
     with step("build the Bento"):

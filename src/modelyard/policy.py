@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -137,13 +137,15 @@ def load(root: Path) -> Policy:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PolicyError(f"There is no {FILE} in {root}.", "Go to the project's folder.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no UTF-8, a date that does not exist
         raise PolicyError(f"{path} is no YAML: {error}") from None
     return parse(raw, Policy, str(FILE))
 
 
 def parse(raw: Any, model: type[M], name: str) -> M:
     """Validate ``raw`` against ``model``; problems are told with the nearest known key, or the values allowed."""
+    if raw is None:
+        raise PolicyError(f"{name} is empty.")
     if not isinstance(raw, dict):
         raise PolicyError(f"{name} must hold keys and values, not {type(raw).__name__}.")
     try:
@@ -166,9 +168,7 @@ def _problem(error: dict[str, Any], model: type[BaseModel]) -> str:
 
 def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
-        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return list(Bound.model_fields)  # the only mapping of free keys is evaluate.criteria
-        model = inner
-    return [f.alias or n for n, f in model.model_fields.items()]
+        field = model.model_fields.get(str(part))  # None: the index of a list, or the free key of a mapping, of what was found
+        held = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((inner for inner in held if isinstance(inner, type) and issubclass(inner, BaseModel)), model)
+    return list(model.model_fields)

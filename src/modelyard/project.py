@@ -77,11 +77,13 @@ def load_object(project: Project, module: str, name: str) -> Any:
     full = f"{project.policy.package}.{module}"
     if str(project.source) not in sys.path:
         sys.path.insert(0, str(project.source))
+    file = f"src/{full.replace('.', '/')}.py"
     try:
-        return getattr(importlib.import_module(full), name)
-    except AttributeError:
-        raise ProjectError(f"{full} has no {name!r}.", f"Define {name} in src/{full.replace('.', '/')}.py.") from None
+        found = importlib.import_module(full)
     except ImportError as error:
-        raise ProjectError(f"{full} cannot be imported: {error}", f"Check src/{full.replace('.', '/')}.py and run `uv sync`.") from error
+        raise ProjectError(f"{full} cannot be imported: {error}", f"Check {file} and run `uv sync`.") from error
     except Exception as error:
-        raise ProjectError(f"{full} fails on import: {type(error).__name__}: {error}") from error
+        raise ProjectError(f"{full} fails on import: {type(error).__name__}: {error}", f"Mend {file}.") from error
+    if not hasattr(found, name):
+        raise ProjectError(f"{full} has no {name!r}.", f"Define {name} in {file}.")
+    return getattr(found, name)

@@ -58,7 +58,7 @@ def run(project: Project, rev: str = "HEAD", dry_run: bool = False) -> Outcome:
             )
         if is_live:
             return _live(record, commit, "it was live already; nothing changed")
-        make_live(project, verified)
+        make_live(project, record, build(project, verified))
     except RefusedError as refusal:
         return refused(refusal.check, refusal.reason)
     except ServiceError as error:
@@ -96,8 +96,14 @@ def verify(project: Project, commit: str) -> tuple[Champion, bool]:
     return found, live is not None and live.version == version.version
 
 
-def make_live(project: Project, verified: Champion) -> None:
-    """Build the Bento, smoke test it, deploy it, and move the alias."""
+def build(project: Project, verified: Champion) -> serving.Bento:
+    """Build the Bento of a verified release, and let it answer.
+
+    Raises
+    ------
+    ServiceError
+        It cannot be built, does not start, or answers otherwise than recorded.
+    """
     record = verified.release
     home = project.root / ".modelyard" / "bentoml"
     with step("build the Bento"):
@@ -111,6 +117,17 @@ def make_live(project: Project, verified: Champion) -> None:
         )
     with step("smoke test"):
         serving.smoke_test(bento, verified.examples, home)
+    return bento
+
+
+def make_live(project: Project, record: Release, bento: serving.Bento) -> None:
+    """Deploy the Bento, and move the alias.
+
+    Raises
+    ------
+    RefusedError
+        The deployment failed; the alias stays where it was.
+    """
     if project.policy.serving.deploy:
         with step("deploy"):
             _deploy(project, bento, record)
@@ -137,12 +154,12 @@ def labels(record: Release) -> dict[str, str]:
     }
 
 
-def refused(check: str, reason: str) -> Outcome:
+def refused(check: str, reason: str, verb: str = "promote") -> Outcome:
     """The champion stays; the check that failed is named."""
     return Outcome(
         verdict="refused",
         positive=False,
-        summary=f"**promote: refused** ({check})\n\n{reason}\n\nThe champion is as it was.",
+        summary=f"**{verb}: refused** ({check})\n\n{reason}\n\nThe champion is as it was.",
         outputs={"check": check, "reason": reason},
         problems=(f"refused ({check}): {reason}",),
     )
@@ -189,8 +206,8 @@ def _verify_predictions(verified: Champion) -> None:
     if time in rows:
         rows[time] = pd.to_datetime(rows[time])  # JSON knows no times
     predictions = verified.predict(rows)
-    difference = max((abs(float(a) - b) for a, b in zip(predictions, recorded["predictions"], strict=True)), default=0.0)
-    if not difference <= serving.TOLERANCE:
+    difference = serving.largest_difference(predictions.tolist(), recorded["predictions"])
+    if difference > serving.TOLERANCE:
         raise RefusedError("predictions", f"The model's predictions differ from those recorded at training by up to {difference:.2g}.")
 
 
@@ -202,7 +219,10 @@ def _deploy(project: Project, bento: serving.Bento, record: Release) -> None:
         "MODELYARD_MODEL_VERSION": record.model.version,
     }
     command = project.policy.serving.deploy
-    done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise RefusedError("deployment", f"{command[0]} (serving.deploy in modelyard.yaml) cannot be run: {error.strerror}.") from None
     if done.returncode:
         raise RefusedError("deployment", f"{' '.join(command)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
 

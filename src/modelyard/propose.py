@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 
 import click
 
-from modelyard import clock, git, github, release, report, store
+from modelyard import clock, git, github, jsonfile, release, report, store
 from modelyard.console import say
-from modelyard.errors import ForgeError, GitError, ProjectError, PushRejectedError
+from modelyard.errors import ForgeError, GitError, ProjectError
+from modelyard.evaluate import report as evaluate
 from modelyard.outcome import Outcome
 from modelyard.project import CARD, MODEL, RAW, RELEASE, REPORTS, Project, find
+from modelyard.register import EVALUATION, REPORT, Registered
 from modelyard.release import Batch, Code, Evaluation, Model, Release, sha256
 
 #: The one release branch; always rebuilt from the current main.
@@ -32,12 +33,20 @@ def run(project: Project, now: datetime) -> Outcome:
     git.fetch(root, f"+refs/heads/{MAIN}:refs/remotes/origin/{MAIN}")
     parent = git.head(root, f"refs/remotes/origin/{MAIN}")
     record, evaluation = _record(project, now, parent)
-    files = _files(project, record, evaluation, parent)
     title = f"Release {record.model.name} {record.model.version}"
-    commit = git.commit_files(root, parent, files, f"{title}\n\n{_sentence(record)}\n")
-    git.push("--force", "origin", f"{commit}:refs/heads/{BRANCH}", cwd=root)
 
-    merged = record.risk == "low" and _fast_forward(project, commit)
+    def push(record: Release) -> tuple[str, dict[str, bytes | None]]:
+        files = _files(project, record, evaluation, parent)
+        commit = git.commit_files(root, parent, files, f"{title}\n\n{_sentence(record)}\n")
+        git.push("--force", "origin", f"{commit}:refs/heads/{BRANCH}", cwd=root)
+        return commit, files
+
+    merged = False
+    if record.risk == "low":
+        commit, files = push(record.model_copy(update={"approved_by": f"policy: risk {record.risk}"}))
+        merged = _fast_forward(project, commit)
+    if not merged:  # a person approves, and git log names who
+        commit, files = push(record)
     pull = "" if merged else open_pull(title, body(record, evaluation, _changed_periods(files)))
     where = f"merged to {MAIN}" if merged else pull or f"branch `{BRANCH}`, {commit[:12]}: merge it to approve"
     return Outcome(
@@ -82,11 +91,10 @@ def body(record: Release, evaluation: dict[str, Any], periods: list[str]) -> str
 def _code_commit(root: Path, parent: str) -> str:
     """The commit that holds the code of this training, and that others can fetch."""
     inputs = [*store.code_dependencies((root / store.LOCK).read_bytes(), RAW), "uv.lock"]
-    dirty = git.run("diff", "--name-only", "HEAD", "--", *inputs, cwd=root).splitlines()
-    if dirty:
-        raise ProjectError(
-            f"The model was trained with changes that are not committed: {', '.join(dirty[:5])}.", "Commit and push them, then train."
-        )
+    changed = git.run("status", "--porcelain", "--no-renames", "--untracked-files=all", "--", *inputs, cwd=root).splitlines()
+    if changed:
+        names = ", ".join(line[3:] for line in changed[:5])  # after two letters of status
+        raise ProjectError(f"The model was trained with changes that are not committed: {names}.", "Commit and push them, then train.")
     if git.attempt("diff", "--quiet", "HEAD", parent, "--", *inputs, cwd=root).returncode == 0:
         return parent
     raise ProjectError(f"The code here is not that of origin's {MAIN}.", f"Push it to {MAIN}, or pull what is new there, and train again.")
@@ -94,29 +102,28 @@ def _code_commit(root: Path, parent: str) -> str:
 
 def _record(project: Project, now: datetime, parent: str) -> tuple[Release, dict[str, Any]]:
     root = project.root
-    try:
-        evaluation: dict[str, Any] = json.loads((root / REPORTS / "evaluate.json").read_text())
-        entry = json.loads((root / REPORTS / "register.json").read_text())
-    except FileNotFoundError as error:
-        raise ProjectError(f"{error.filename} is missing.", "Run evaluate and register first.") from None
-    if evaluation["verdict"] != "promote" or not entry["version"]:
-        raise ProjectError(f"The verdict is {evaluation['verdict']}: there is nothing to propose.")
+    for path in (MODEL, store.LOCK):
+        if not (root / path).exists():
+            raise ProjectError(f"{path} is missing.", "Run `modelyard train` first.")
+    judged = jsonfile.read(root / REPORTS / EVALUATION, evaluate.Evaluation, "Run `modelyard evaluate` first.")
+    entry = jsonfile.read(root / REPORTS / REPORT, Registered, "Run `modelyard register` first.")
+    if judged.verdict != "promote" or not entry.version:
+        raise ProjectError(f"The verdict is {judged.verdict}: there is nothing to propose.")
     digest = sha256(root / MODEL)
-    if entry["sha256"] != digest or entry["evaluation"] != sha256(root / REPORTS / "evaluate.json"):
+    if entry.sha256 != digest or entry.evaluation != sha256(root / REPORTS / EVALUATION):
         raise ProjectError("The model or its evaluation changed since they were registered.", "Run `modelyard register` again.")
     uv_lock = root / "uv.lock"
-    champion, comparison = evaluation.get("champion"), evaluation.get("comparison")
-    metric = project.policy.evaluate.metric
+    metric = judged.metric
     record = Release(
-        model=Model(name=project.policy.name, version=entry["version"], run_id=entry["run_id"], path=MODEL.as_posix(), sha256=digest),
+        model=Model(name=project.policy.name, version=entry.version, run_id=entry.run_id, path=MODEL.as_posix(), sha256=digest),
         evaluation=Evaluation(
-            sha256=entry["evaluation"],
+            sha256=entry.evaluation,
             verdict="promote",
             metric=metric,
-            challenger=evaluation["challenger"]["metrics"][metric],
-            champion=champion["metrics"][metric] if champion else None,
-            lower=comparison["lower"] if comparison else None,
-            holdout=tuple(evaluation["holdout"]),
+            challenger=judged.challenger.metrics[metric],
+            champion=judged.champion.metrics[metric] if judged.champion else None,
+            lower=judged.comparison.lower if judged.comparison else None,
+            holdout=judged.holdout,
         ),
         data=[Batch(path=path, md5=md5) for path, md5 in store.data_pointers(root, RAW).items()],
         code=Code(
@@ -125,9 +132,8 @@ def _record(project: Project, now: datetime, parent: str) -> tuple[Release, dict
         logical_date=now,
         trigger=os.environ.get("GITHUB_EVENT_NAME", "local"),
         risk=project.policy.risk.level,
-        approved_by=f"policy: risk {project.policy.risk.level}" if project.policy.risk.level == "low" else None,
     )
-    return record, evaluation
+    return record, judged.model_dump(mode="json")
 
 
 def _files(project: Project, record: Release, evaluation: dict[str, Any], parent: str) -> dict[str, bytes | None]:
@@ -146,7 +152,7 @@ def _files(project: Project, record: Release, evaluation: dict[str, Any], parent
 def _fast_forward(project: Project, commit: str) -> bool:
     try:
         git.push("origin", f"{commit}:refs/heads/{MAIN}", cwd=project.root)
-    except (PushRejectedError, GitError) as error:
+    except GitError as error:
         say(f"{MAIN} was not moved, the pull request stays open: {error.what}")
         return False
     return True

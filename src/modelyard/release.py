@@ -81,7 +81,7 @@ def read(text: bytes | str, name: str = "releases/production.yaml") -> Release:
     """
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise PolicyError(f"{name} is no YAML: {error}") from None
     return policy.parse(raw, Release, name)
 

@@ -6,7 +6,7 @@ import click
 
 from modelyard import git, history, promote, propose, store
 from modelyard.console import say, step
-from modelyard.errors import GitError, PushRejectedError, ServiceError, UsageError
+from modelyard.errors import GitError, ServiceError, UsageError
 from modelyard.history import Entry
 from modelyard.outcome import Outcome
 from modelyard.project import CARD, RAW, RELEASE, Project, find
@@ -39,13 +39,14 @@ def run(project: Project, to: str = PREVIOUS, reason: str = "") -> Outcome:
     try:
         with step("verify"):
             verified, _ = promote.verify(project, commit)
+        bento = promote.build(project, verified)
         pushed = _push(project, commit, title, reason)
         if pushed:
-            promote.make_live(project, verified)
+            promote.make_live(project, target.release, bento)
     except RefusedError as refusal:
-        return promote.refused(refusal.check, refusal.reason)
+        return promote.refused(refusal.check, refusal.reason, "rollback")
     except ServiceError as error:
-        return promote.refused("smoke test", error.what)
+        return promote.refused("smoke test", error.what, "rollback")
     outputs = {"version": target.release.model.version, "commit": commit, "merged": str(pushed).lower()}
     if not pushed:
         return Outcome(verdict="proposed", summary=f"**rollback: proposed** {title}: merge {propose.BRANCH} to approve.", outputs=outputs)
@@ -59,7 +60,10 @@ def _choose(past: list[Entry], to: str) -> Entry:
     if to == PREVIOUS:
         found = next((entry for entry in past if entry.release.model.version != current), None)
         if found is None:
-            raise UsageError(f"Version {current} is the only release: there is none before it.")
+            raise UsageError(
+                f"Version {current} is the only release: there is none before it.",
+                "A shallow clone shows only the last: git fetch --unshallow",
+            )
         return found
     found = next((entry for entry in past if to == entry.release.model.version or (len(to) >= 7 and entry.commit.startswith(to))), None)
     if found is None:
@@ -82,7 +86,7 @@ def _push(project: Project, commit: str, title: str, reason: str) -> bool:
     try:
         git.push("origin", f"{commit}:refs/heads/{propose.MAIN}", cwd=project.root)
         return True
-    except (PushRejectedError, GitError) as error:
+    except GitError as error:
         say(f"{propose.MAIN} was not moved: {error.what}")
     git.push("--force", "origin", f"{commit}:refs/heads/{propose.BRANCH}", cwd=project.root)
     propose.open_pull(title, f"{title}.\n\n{reason or 'No reason given.'}\n\nMerging makes the earlier model live again.")

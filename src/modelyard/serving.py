@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import math
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -122,12 +124,20 @@ def smoke_test(bento: Bento, examples: Path, home: Path) -> dict[str, Any]:
     recorded = json.loads(examples.read_text())
     with served(bento, home) as address:
         answer = predict(address, recorded["rows"])
-    difference = max((abs(a - b) for a, b in zip(answer, recorded["predictions"], strict=True)), default=0.0)
-    if not difference <= TOLERANCE:
+    difference = largest_difference(answer, recorded["predictions"])
+    if difference > TOLERANCE:
         raise ServiceError(
             f"The service's predictions differ from those recorded at training by up to {difference:.2g} (allowed {TOLERANCE})."
         )
     return {"rows": len(answer), "difference": difference}
+
+
+def largest_difference(predictions: Sequence[float], recorded: Sequence[float]) -> float:
+    """Largest absolute difference; infinite where their numbers differ, or one of them is no number."""
+    if len(predictions) != len(recorded):
+        return math.inf
+    differences = [abs(float(a) - float(b)) for a, b in zip(predictions, recorded, strict=True)]
+    return math.inf if any(map(math.isnan, differences)) else max(differences, default=0.0)
 
 
 def predict(address: str, rows: list[dict[str, Any]]) -> list[float]:
@@ -140,7 +150,7 @@ def predict(address: str, rows: list[dict[str, Any]]) -> list[float]:
             return [float(p) for p in json.load(response)["predictions"]]
     except urllib.error.HTTPError as error:
         raise ServiceError(f"The service answered {error.code}: {error.read().decode(errors='replace')[:500]}") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
         raise ServiceError(f"The service gave no usable answer: {error}") from None
 
 
@@ -171,7 +181,7 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path)
         try:
             with urllib.request.urlopen(f"{address}/readyz", timeout=5):
                 return
-        except OSError:
+        except (OSError, http.client.HTTPException):
             time.sleep(0.1)
     raise ServiceError(f"The service was not ready after {_START_SECONDS} s: {_last_words(log.read_text())}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EMBEDDED = "state"
 LOCK = Path("dvc.lock")
 PIPELINE = Path("dvc.yaml")
+_PULL_FIX = "`modelyard state pull` brings the embedded remote."
+_STAGE_FIX = f"A stage's own words stand above. Where data are missing: {_PULL_FIX}"
 
 
 def is_embedded(root: Path) -> bool:
@@ -53,7 +55,7 @@ def reproduce(root: Path) -> list[str]:
     StoreError
         A stage failed, or an input is not there.
     """
-    with _repo(root) as repo, _without_job_files():
+    with _repo(root) as repo, _without_job_files(), _told("The pipeline failed", _STAGE_FIX):
         stages = repo.reproduce(pull=True)
         return [stage.name for stage in stages if getattr(stage, "name", None)]
 
@@ -125,7 +127,8 @@ def _repo(root: Path, config: dict[str, Any] | None = None) -> Iterator[Repo]:
     from dvc.repo import Repo
 
     git.root(root)  # DVC's own words for a folder without git help nobody
-    with _told("DVC failed"), _stdout_to_stderr(), Repo(str(root), config=config) as repo:
+    # DVC takes the pipeline of the working folder, whatever repository it is given.
+    with _told("DVC failed"), _stdout_to_stderr(), chdir(root), Repo(str(root), config=config) as repo:
         repo.scm_context.quiet = True  # no "to track the changes with git": release commits do that
         yield repo
 
@@ -141,7 +144,7 @@ def _without_job_files() -> Iterator[None]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(what: str, fix: str = _PULL_FIX) -> Iterator[None]:
     try:
         yield
     except ModelyardError:
@@ -149,7 +152,7 @@ def _told(what: str) -> Iterator[None]:
     except Exception as error:
         cause = error.__cause__ or error.__context__
         reason = f"{error}" + (f" ({cause})" if cause and str(cause) not in str(error) else "")
-        raise StoreError(f"{what}: {reason or type(error).__name__}", "`modelyard state pull` brings the embedded remote.") from error
+        raise StoreError(f"{what}: {reason or type(error).__name__}", fix) from error
 
 
 @contextmanager

@@ -32,9 +32,6 @@ REFUSED = [
     ("author", "back\\slash", "no \\"),
     ("description", "one\ntwo", "line breaks"),
     ("description", "bell\x07", "control characters"),
-    ("task", "clustering", "clustering"),
-    ("estimator", "magic", "magic"),
-    ("licence", "GPL", "GPL"),
     ("__data_start", "yesterday", "not a date"),
     ("__data_start", "20130101", "not a date"),
     ("__data_start", "2013-02-30", "not a date"),
@@ -50,6 +47,19 @@ def test_refused_with_the_reason(template: Path, tmp_path: Path, name: str, valu
     assert done.returncode != 0
     assert reason in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"), [("task", "clustering", "regression"), ("estimator", "magic", "trees"), ("licence", "GPL", "MIT")]
+)
+def test_a_choice_that_is_none_is_refused(template: Path, tmp_path: Path, name: str, value: str, allowed: str) -> None:
+    """Cookiecutter itself refuses what is not on the list, and names what is."""
+    done = cookiecutter(template, tmp_path, **{name: value})
+
+    assert done.returncode != 0
+    assert f"{value} provided for choice variable {name}" in done.stderr
+    assert allowed in done.stderr
     assert files(tmp_path) == set()
 
 

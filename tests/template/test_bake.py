@@ -130,9 +130,9 @@ def test_code_is_typed(template: Path, tmp_path: Path, task: str, estimator: str
 
 
 @pytest.mark.slow
-def test_its_own_tests_pass(project: Path) -> None:
+def test_its_own_tests_pass(template: Path, tmp_path: Path) -> None:
     """A fresh project's own tests are green before it has data."""
-    report = run(project, "pytest", "-q", "-p", "no:cacheprovider")
+    report = run(bake(template, tmp_path), "pytest", "-q", "-p", "no:cacheprovider")
 
     assert "failed" not in report
     assert "passed" in report

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from modelyard import champion, dataset, policy, release
+from modelyard import champion, dataset, git, policy, release
 from modelyard.project import MODEL, PROFILE, RAW, Project, load_object
 
 DATA = """
@@ -86,6 +86,57 @@ class Model:
 
 def load(path):
     return Model(**json.loads(path.read_text()))
+"""
+
+# Standard library only: each training is a process of its own.
+TRAIN = """
+import json
+import math
+import sys
+from pathlib import Path
+
+noise = float(Path("params.yaml").read_text().split()[-1])
+if noise < 0:
+    sys.exit("noise cannot be negative")
+print("::error::said by the stage")
+predictions = [1 / (1 + math.exp(-(2.0 * x + noise * math.sin(1000 * x)))) for x in (-1.0, 0.25, 2.0)]
+for path, content in {
+    "models/model.onnx": {"slope": 2.0, "noise": noise},
+    "models/examples.json": {"rows": [{"x": x} for x in (-1.0, 0.25, 2.0)], "predictions": predictions},
+    "models/profile.json": {},
+    "reports/train.json": {"loss": 0.5, "rows": 3},
+}.items():
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_text(json.dumps(content))
+"""
+
+PIPELINE = """
+stages:
+  train:
+    cmd: python src/PACKAGE/train.py
+    deps: [data/raw, src/PACKAGE/train.py, src/PACKAGE/model.py]
+    params: [noise]
+    outs: [models/model.onnx, models/examples.json, models/profile.json]
+    metrics: [reports/train.json]
+"""
+
+SERVICE = """
+import json
+from pathlib import Path
+
+import bentoml
+import numpy as np
+
+from PACKAGE import model
+
+@bentoml.service(name="mini")
+class Service:
+    def __init__(self):
+        self.model = model.load(Path(__file__).resolve().parents[1] / "models/model.onnx")
+
+    @bentoml.api
+    def predict(self, rows: list[dict]) -> dict:
+        return {"predictions": self.model.predict({"x": np.array([row["x"] for row in rows])}).tolist()}
 """
 
 
@@ -169,3 +220,56 @@ def released(
         risk="medium",
     )
     return champion.Champion(record, project, folder)
+
+
+def yard(folder: Path, **settings: Any) -> Project:
+    """A project with DVC, a pipeline that takes no time and a service, pushed to the bare ``origin.git`` beside it; no data yet."""
+    root = folder / "project"
+    project = make(root, periods=(), **settings)
+    (root / MODEL).unlink()
+    package = project.policy.package
+    files = {
+        ".dvc/config": "[core]\n    analytics = false\n    remote = state\n['remote \"state\"']\n    url = ../.modelyard/state/dvc\n",
+        ".gitignore": "/.modelyard/\n/reports/\n__pycache__/\n",
+        "data/raw/.gitignore": "/*.parquet\n",
+        "models/.gitignore": "*\n!.gitignore\n",
+        "dvc.yaml": PIPELINE.replace("PACKAGE", package),
+        "params.yaml": "noise: 2.0\n",
+        f"src/{package}/train.py": TRAIN,
+        f"src/{package}/service.py": SERVICE.replace("PACKAGE", package),
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    git.run("init", "--quiet", "--bare", "--initial-branch=main", str(folder / "origin.git"), cwd=folder)
+    git.run("remote", "add", "origin", "../origin.git", cwd=root)
+    commit(root, "Begin")
+    return project
+
+
+def commit(root: Path, message: str) -> str:
+    """Commit all that changed, and push it to main."""
+    git.run("add", "--all", cwd=root)
+    git.run("commit", "--quiet", "-m", message, cwd=root)
+    git.run("push", "--quiet", "origin", "HEAD:main", cwd=root)
+    return git.head(root)
+
+
+def merge(root: Path) -> str:
+    """Approve the release pull request, as a person does: by a merge commit on main."""
+    for pointer in (root / RAW).glob("*.dvc"):
+        pointer.unlink()  # not committed here, but in the release
+    (root / "dvc.lock").unlink(missing_ok=True)
+    git.run("checkout", "--quiet", "--", ".", cwd=root)
+    git.run("fetch", "--quiet", "origin", cwd=root)
+    git.run("merge", "--quiet", "--no-ff", "-m", "Merge the release", "origin/modelyard/release", cwd=root)
+    git.run("push", "--quiet", "origin", "HEAD:main", cwd=root)
+    return git.head(root)
+
+
+def protect(origin: Path, branch: str = "main") -> None:
+    """Let the origin refuse pushes to a branch, as a protection rule does."""
+    hook = origin / "hooks/pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nwhile read old new ref; do [ $ref != refs/heads/{branch} ] || {{ echo protected; exit 1; }}; done\n")
+    hook.chmod(0o755)

@@ -151,7 +151,8 @@ from modelyard import export
 random = np.random.default_rng(0)
 inputs = {"t": random.choice(["a", "b", "c"], 3000).astype(object), "x": random.normal(size=3000).astype(np.float32)}
 target = (inputs["x"] + (inputs["t"] == "a") + random.normal(size=3000) > 0).astype(float)
-pipeline = make_pipeline(make_column_transformer((OrdinalEncoder(), ["t"]), remainder="passthrough"), HistGradientBoostingClassifier(max_iter=30))
+columns = make_column_transformer((OrdinalEncoder(), ["t"]), remainder="passthrough")
+pipeline = make_pipeline(columns, HistGradientBoostingClassifier(max_iter=30))
 print(hashlib.sha256(export.to_onnx(export.fit(pipeline, inputs, target), inputs)).hexdigest())
 """
 
