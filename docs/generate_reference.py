@@ -27,12 +27,6 @@ OTHER = {
     "workflows": "The reusable workflows: triggers, inputs, outputs, jobs, permissions.",
     "verdicts-and-exit-codes": "What each verdict means, and what the workflows do with it.",
 }
-CODES = {
-    "0": "done",
-    "10": "done, and the verdict is negative; the action turns it into the output `verdict`, and the job goes on",
-    "2": "bad usage or configuration; the step fails",
-    "1": "anything else; the step fails",
-}
 TYPES = {"string": "text", "integer": "whole number", "boolean": "true or false", "null": "none", "date-time": "time"}
 BOUNDS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<", "pattern": "like"}
 
@@ -73,8 +67,10 @@ def _command_page(name: str) -> Iterator[str]:
     outputs = [(f"`{key}`", spec["description"]) for key, spec in action.get("outputs", {}).items()]
     yield from [_table(("input", "default", "meaning"), inputs)] if inputs else []
     yield from [_table(("output", "meaning"), outputs)] if outputs else []
+    ten = "10 a negative verdict, which the action turns into the output `verdict`; "
     judges = any("-eq 10" in step.get("run", "") for step in action["runs"]["steps"])
-    yield "## Exit codes\n\n" + _table(("code", "meaning"), [code for code in CODES.items() if judges or code[0] != "10"])
+    yield "## Exit codes\n"
+    yield f"0 done; {ten if judges else ''}2 bad usage or configuration; 1 anything else. [More](verdicts-and-exit-codes.md).\n"
 
 
 def _command(command: click.Command, name: str, level: int) -> Iterator[str]:

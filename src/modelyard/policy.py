@@ -118,9 +118,9 @@ class Policy(_Section):
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Policy:
         known = METRICS[self.task]
-        for name in [self.evaluate.metric, *self.evaluate.criteria]:
+        for key, name in [("metric", self.evaluate.metric), *(("criteria", name) for name in self.evaluate.criteria)]:
             if name not in known:
-                raise ValueError(f"{name!r} is no metric of a {self.task} task; known are {', '.join(known)}")
+                raise ValueError(f"evaluate.{key}: {name!r} is no metric of a {self.task} task; known are {', '.join(known)}")
         return self
 
 
@@ -163,7 +163,8 @@ def _problem(error: dict[str, Any], model: type[BaseModel]) -> str:
         return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
     if error["type"] == "missing":
         return f"{where}: missing"
-    return f"{where or 'file'}: {error['msg'].removeprefix('Value error, ')}" + (f" (found {error['input']!r})" if where else "")
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (found {error['input']!r})" if where else message
 
 
 def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -96,7 +96,8 @@ def audit(project: Project) -> list[dict[str, Any]]:
 def command(what: str, as_json: bool) -> Outcome:
     """Write the model card or the audit record.
 
-    audit: every release on main, who approved it, on what data it was trained, and its evaluation. card: the card of the model in production.
+    audit: every release on main, who approved it, on what data it was trained, and its evaluation.
+    card: the card of the model in production.
     """
     project = find()
     if what == "card":
@@ -111,9 +112,16 @@ def command(what: str, as_json: bool) -> Outcome:
     for entry in entries:
         judged = entry["evaluation"]
         before = "none" if judged["champion"] is None else f"{judged['champion']:.4f}"
-        rows.append(
-            f"| {entry['commit'][:12]} | {entry['date'][:10]} | {entry['model']['version']} | {judged['metric']} {judged['challenger']:.4f} "
-            f"| {before} | {len(entry['data'])} | {entry['approved_by']} |"
-        )
+        metric = f"{judged['metric']} {judged['challenger']:.4f}"
+        cells = [
+            entry["commit"][:12],
+            entry["date"][:10],
+            entry["model"]["version"],
+            metric,
+            before,
+            len(entry["data"]),
+            entry["approved_by"],
+        ]
+        rows.append(f"| {' | '.join(map(str, cells))} |")
     title = f"**{len(entries)} releases**" if entries else "**Nothing was released yet.**"
     return Outcome(verdict="", summary="\n".join([title, "", *rows] if entries else [title]))

@@ -8,9 +8,13 @@ import click
 
 from modelyard import store
 from modelyard.console import step
+from modelyard.errors import ProjectError
 from modelyard.outcome import Outcome
 from modelyard.project import MODEL, RAW, REPORTS, Project, find
 from modelyard.release import sha256
+
+#: What the stage may leave for people to see.
+METRICS = REPORTS / "train.json"
 
 
 def run(project: Project) -> Outcome:
@@ -22,11 +26,18 @@ def run(project: Project) -> Outcome:
     model = project.root / MODEL
     digest = sha256(model) if model.exists() else ""
     lines = [f"**train: {', '.join(ran) + ' ran' if ran else 'nothing changed'}**", ""]
-    metrics = project.root / REPORTS / "train.json"
-    if metrics.exists():
-        lines += ["| metric | value |", "|---|---|"]
-        lines += [f"| {name} | {_short(value)} |" for name, value in json.loads(metrics.read_text()).items()]
+    if metrics := _metrics(project):
+        lines += ["| metric | value |", "|---|---|", *(f"| {name} | {_short(value)} |" for name, value in metrics.items())]
     return Outcome(verdict="", summary="\n".join(lines), outputs={"changed": str(bool(ran)).lower(), "model": digest})
+
+
+def _metrics(project: Project) -> dict[str, object]:
+    path = project.root / METRICS
+    try:
+        found: dict[str, object] = dict(json.loads(path.read_text()) if path.exists() else {})
+    except (ValueError, TypeError):
+        raise ProjectError(f"{METRICS} holds no JSON object.", "Let the stage write metric names and their values.") from None
+    return found
 
 
 def _short(value: object) -> str:

@@ -18,7 +18,7 @@ FEBRUARY, MARCH = datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=
 
 @pytest.fixture(scope="session")
 def _stations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the projects ``trained``, ``merged`` and ``succeeded``, made by the verbs themselves."""
+    """Return a folder with the projects ``trained``, ``registered``, ``merged`` and ``succeeded``, made by the verbs themselves."""
     folder = tmp_path_factory.mktemp("stations")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("GITHUB_", "MLFLOW_", "MODELYARD_", "GIT_", "DVC_"))]:
@@ -32,6 +32,7 @@ def _stations(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _keep(folder, "trained")
 
         register.run(project, FEBRUARY)
+        _keep(folder, "registered")
         propose.run(project, FEBRUARY)
         mini_project.merge(project.root)
         _keep(folder, "merged")
@@ -79,6 +80,12 @@ def _copy(folder: Path, into: Path) -> Project:
 def trained(_stations: Path, tmp_path: Path) -> Project:
     """Return a project whose first model is judged, and not registered yet."""
     return _copy(_stations / "trained", tmp_path)
+
+
+@pytest.fixture
+def registered(_stations: Path, tmp_path: Path) -> Project:
+    """Return a project whose first model is registered, and not proposed yet."""
+    return _copy(_stations / "registered", tmp_path)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from modelyard.errors import ForgeError
 from modelyard.outcome import Outcome
 
 REPOSITORY = "Owner/flights"
+TOKEN = "t0-ken"
 REFUSAL = {"message": "GitHub Actions is not permitted to create or approve pull requests."}
 
 
@@ -72,7 +73,7 @@ def forge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forge]:
             url = urlsplit(self.path)
             prefix = f"/api/repos/{REPOSITORY}/"
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if not url.path.startswith(prefix) or self.headers["Authorization"] != "Bearer secret":
+            if not url.path.startswith(prefix) or self.headers["Authorization"] != f"Bearer {TOKEN}":
                 status, content, link = 401, {"message": "Bad credentials"}, ""
             else:
                 status, content, link = state.answer(
@@ -95,7 +96,7 @@ def forge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forge]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     state.address = f"http://127.0.0.1:{server.server_port}/api"
-    for name, value in {"API_URL": state.address, "REPOSITORY": REPOSITORY, "TOKEN": "secret"}.items():
+    for name, value in {"API_URL": state.address, "REPOSITORY": REPOSITORY, "TOKEN": TOKEN}.items():
         monkeypatch.setenv(f"GITHUB_{name}", value)
     yield state
     server.shutdown()
@@ -142,7 +143,7 @@ def test_our_pull_request_is_found_behind_many_others(forge: Forge) -> None:
 
 def test_an_issue_is_opened_once_and_then_commented_on(forge: Forge) -> None:
     """A pull request of the same title, which GitHub lists among the issues, is not taken for it."""
-    forge.issues = [{"number": 1, "title": "drift", "html_url": "pull/1", "pull_request": {}}]
+    forge.issues = [{"number": 1, "title": "drift", "html_url": "pull/1", "pull_request": {"url": "pull/1"}}]
     door = github.forge()
     assert door
 
@@ -173,12 +174,12 @@ def test_a_refusal_says_what_to_change(forge: Forge, status: int, answer: Any, s
 
     assert said in caught.value.what
     assert fix in caught.value.fix
-    assert "secret" not in str(caught.value)
+    assert TOKEN not in str(caught.value)
 
 
 def test_a_forge_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network is an error of the forge, not a crash."""
-    for name, value in {"API_URL": "http://127.0.0.1:9", "REPOSITORY": REPOSITORY, "TOKEN": "secret"}.items():
+    for name, value in {"API_URL": "http://127.0.0.1:9", "REPOSITORY": REPOSITORY, "TOKEN": TOKEN}.items():
         monkeypatch.setenv(f"GITHUB_{name}", value)
 
     with pytest.raises(ForgeError, match="failed"):

@@ -58,7 +58,7 @@ def proposed(fresh: Scene, caches: Path, tmp_path_factory: pytest.TempPathFactor
     """On 1 April a first model, small and soon trained, is proposed."""
     with environment(caches):
         scene = Scene(fresh.yard.copy(tmp_path_factory.mktemp("proposed")))
-        scene.yard.set("params.yaml", "train.iterations", 20)
+        scene.yard.put("params.yaml", "train.iterations", 20)
         scene.yard.commit("Fewer trees")
         scene.happen("train", "workflow_dispatch", "train", inputs={"now": APRIL.isoformat()})
     return scene
@@ -81,11 +81,11 @@ def open_release(released: Scene, caches: Path, tmp_path_factory: pytest.TempPat
     with environment(caches):
         scene = Scene(released.yard.copy(tmp_path_factory.mktemp("open-release")))
         yard = scene.yard
-        stage.break_month(yard, datetime(2013, 4, 1))  # type: ignore[arg-type]  # it has what is asked for
+        stage.break_month(yard.demo, datetime(2013, 4, 1))
         scene.happen("broken", "schedule", "train", MAY)
-        stage.repair(yard)  # type: ignore[arg-type]
+        stage.repair(yard.demo)
         yard.edit("src/flights/features.py", '"hour": (', '"night": (minutes >= 21 * 60).astype(np.float32),\n        "hour": (')
-        yard.set("params.yaml", "train.iterations", 80)
+        yard.put("params.yaml", "train.iterations", 80)
         yard.commit("A feature more, and more trees")
         payload = {"event_type": "new-data", "client_payload": {"now": MAY.isoformat()}}
         scene.happen("repaired", "repository_dispatch", "train", payload=payload)

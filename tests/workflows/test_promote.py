@@ -51,19 +51,19 @@ def test_promote_twice_changes_nothing(released: Scene, tmp_path: Path) -> None:
 
 
 def wrong_model(yard: Yard) -> None:
-    yard.set(RELEASE.as_posix(), "model.sha256", OTHER)
+    yard.put(RELEASE.as_posix(), "model.sha256", OTHER)
 
 
 def wrong_evaluation(yard: Yard) -> None:
-    yard.set(RELEASE.as_posix(), "evaluation.sha256", OTHER)
+    yard.put(RELEASE.as_posix(), "evaluation.sha256", OTHER)
 
 
 def unknown_version(yard: Yard) -> None:
-    yard.set(RELEASE.as_posix(), "model.version", "99")
+    yard.put(RELEASE.as_posix(), "model.version", "99")
 
 
 def main_moved(yard: Yard) -> None:
-    yard.set("params.yaml", "train.iterations", 81)
+    yard.put("params.yaml", "train.iterations", 81)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_cannot_be_proved_is_refused(
 
 
 def test_a_clone_holds_the_very_model_that_serves(released: Scene, tmp_path: Path) -> None:
-    """A clone with its locked environment, the state and the data has the recorded model, which predicts as recorded; an auditor can verify it."""
+    """A clone with its locked environment, state and data has the recorded model, which predicts as recorded; an auditor can verify it."""
     clone = tmp_path / "clone"
     git.run("clone", "--quiet", str(released.yard.origin), str(clone), cwd=tmp_path)
     env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}

@@ -70,6 +70,11 @@ class Yard:
         return self.folder / "upstream"
 
     @property
+    def demo(self) -> stage.Yard:
+        """As the demo's own functions want it."""
+        return stage.Yard(self.folder, project.find(self.root))
+
+    @property
     def artifacts(self) -> Path:
         """What runs have kept."""
         return self.folder / "artifacts"
@@ -90,11 +95,13 @@ class Yard:
         (run,) = [run for run in runs if run.conclusion != "skipped"]
         return run
 
-    def command(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """A verb in the working copy, by the toolkit under test."""
-        program = Path(sys.executable).with_name("modelyard")
-        ours = {"PYTHONPATH": str(self.root / "src"), "FLIGHTS_SOURCE": str(self.upstream), **env}
-        return subprocess.run([str(program), *words], cwd=self.root, env=os.environ | ours, capture_output=True, text=True, check=False)
+    def command(self, *words: str, program: str = "modelyard", **env: str) -> subprocess.CompletedProcess[str]:
+        """A verb in the working copy, by the toolkit under test; or another program of its environment."""
+        programs = Path(sys.executable).parent
+        path = os.pathsep.join([str(programs), os.environ["PATH"]])
+        ours = {"PATH": path, "PYTHONPATH": str(self.root / "src"), "FLIGHTS_SOURCE": str(self.upstream), **env}
+        call = [str(programs / program), *words]
+        return subprocess.run(call, cwd=self.root, env=os.environ | ours, capture_output=True, text=True, check=False)
 
     def refs(self) -> dict[str, str]:
         """Branches of origin, and their commits."""
@@ -116,8 +123,8 @@ class Yard:
         assert old in text, f"{name} has no {old!r}"
         path.write_text(text.replace(old, new))
 
-    def set(self, name: str, key: str, value: Any) -> None:
-        """Set one value of a YAML file: ``set("modelyard.yaml", "risk.level", "low")``."""
+    def put(self, name: str, key: str, value: Any) -> None:
+        """Set one value of a YAML file: ``put("modelyard.yaml", "risk.level", "low")``."""
         path = self.root / name
         content = yaml.safe_load(path.read_text())
         *parents, last = key.split(".")
@@ -159,11 +166,11 @@ class Yard:
         state.pull(self.root)
         return registry.versions(self._registry(), policy.load(self.root).name)
 
-    def logged(self) -> list[dict[str, str]]:
-        """Tags of the training runs in the state on origin, the newest first."""
+    def logged(self, experiment_name: str = "flights") -> list[dict[str, str]]:
+        """Tags of the runs in the state on origin, the newest first."""
         state.pull(self.root)
-        client, name = self._registry().client, policy.load(self.root).name
-        experiment = client.get_experiment_by_name(name)
+        client = self._registry().client
+        experiment = client.get_experiment_by_name(experiment_name)
         return [dict(run.data.tags) for run in client.search_runs([experiment.experiment_id])]
 
     def _registry(self) -> registry.Registry:
