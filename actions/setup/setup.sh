@@ -16,3 +16,13 @@ else
   exit 1
 fi
 echo "$environment/bin" >>"$GITHUB_PATH"
+
+while IFS= read -r line; do
+  [[ -z "$line" || "$line" == \#* ]] && continue
+  if [[ ! "$line" =~ ^[A-Za-z_][A-Za-z0-9_]*=. ]]; then
+    echo "::error::A line of the secret MODELYARD_ENV is not NAME=value."
+    exit 1
+  fi
+  echo "::add-mask::${line#*=}"
+  echo "$line" >>"$GITHUB_ENV"
+done <<<"${MODELYARD_ENV:-}"

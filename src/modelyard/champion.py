@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 # Runs with the champion's own source folder first on the path; the frame comes and the predictions go by file.
 _PREDICT = """
-import importlib, sys
+import importlib, pathlib, sys
 import numpy, pandas
 package, model, frame, result = sys.argv[1:]
-predict = importlib.import_module(package + ".model").load(model).predict
+predict = importlib.import_module(package + ".model").load(pathlib.Path(model)).predict
 numpy.save(result, predict(pandas.read_parquet(frame)))
 """
 
@@ -53,11 +53,21 @@ class Champion:
         return self.folder / EXAMPLES
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        """Predictions (n,) by the features and the model code of the commit that the record names."""
+        """Predictions (n,) by the features and the model code of the commit that the record names.
+
+        Raises
+        ------
+        ServiceError
+            That code fails.
+        """
         import numpy as np
 
         if self._same_code():
-            result: np.ndarray = load_object(self.project, "model", "load")(self.model).predict(frame)
+            load = load_object(self.project, "model", "load")
+            try:
+                result: np.ndarray = load(self.model).predict(frame)
+            except Exception as error:
+                raise self._failure(f"{type(error).__name__}: {error}") from error
             return result
         with tempfile.TemporaryDirectory() as name:
             rows, predictions = Path(name) / "rows.parquet", Path(name) / "predictions.npy"
@@ -71,9 +81,12 @@ class Champion:
             )
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                raise ServiceError(f"The champion's own code ({self.release.code.commit[:12]}) cannot predict these rows: {last}")
+                raise self._failure(last)
             loaded: np.ndarray = np.load(predictions)
             return loaded
+
+    def _failure(self, reason: str) -> ServiceError:
+        return ServiceError(f"The champion's own code ({self.release.code.commit[:12]}) cannot predict these rows: {reason}")
 
     def _same_code(self) -> bool:
         package = Path("src") / self.project.policy.package

@@ -76,12 +76,10 @@ def main(args: list[str] | None = None) -> None:
             github.publish(result)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
-    except click.Abort:
-        sys.exit(EXIT_FAILED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except Exception as error:

@@ -138,8 +138,14 @@ def export(cwd: Path, rev: str, into: Path) -> None:
     subprocess.run(["tar", "-xf", "-"], cwd=into, input=done.stdout, check=True)
 
 
-def commit_files(cwd: Path, parent: str, files: dict[str, bytes | None], message: str) -> str:
-    """A commit on ``parent`` that changes exactly ``files`` (None deletes); index, working tree and branches stay as they are."""
+def commit_files(cwd: Path, parent: str, files: dict[str, bytes | None], message: str, author: str = "") -> str:
+    """A commit on ``parent`` that changes exactly ``files`` (None deletes); index, working tree and branches stay as they are.
+
+    Parameters
+    ----------
+    author
+        Name of the person on whose behalf a job commits; default: whoever git knows.
+    """
     with tempfile.TemporaryDirectory() as folder:
         env = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         run("read-tree", parent, cwd=cwd, env=env)
@@ -150,7 +156,10 @@ def commit_files(cwd: Path, parent: str, files: dict[str, bytes | None], message
             blob = run("hash-object", "-w", "--stdin", cwd=cwd, stdin=data)
             run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", cwd=cwd, env=env)
         tree = run("write-tree", cwd=cwd, env=env)
-    return run("commit-tree", tree, "-p", parent, cwd=cwd, env=_identity(cwd), stdin=message.encode())
+    env = _identity(cwd)
+    if author:
+        env |= {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_EMAIL": f"{author}@users.noreply.github.com"}
+    return run("commit-tree", tree, "-p", parent, cwd=cwd, env=env, stdin=message.encode())
 
 
 def _identity(cwd: Path) -> dict[str, str]:

@@ -42,8 +42,8 @@ class Data(_Section):
 class Bound(_Section):
     """A floor, a ceiling, or both."""
 
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(None, description="Smallest value that passes.")
+    max: float | None = Field(None, description="Largest value that passes.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Bound:
@@ -61,14 +61,14 @@ class Evaluate(_Section):
     tolerance: float = Field(0.0, ge=0, description="How far below the champion the lower confidence bound of the improvement may reach.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="One-sided confidence of that lower bound.")
     replicates: int = Field(2000, ge=100, description="Bootstrap replicates over days.")
-    seed: int = 0
+    seed: int = Field(0, description="Of the bootstrap, so that the same data give the same verdict.")
 
 
 class Volume(_Section):
     """Rows per day, as a ratio to the training data's."""
 
-    min: float = Field(0.5, ge=0)
-    max: float = Field(2.0, gt=0)
+    min: float = Field(0.5, ge=0, description="Fewer rows a day than this share alert.")
+    max: float = Field(2.0, gt=0, description="More rows a day than this multiple alert.")
 
 
 class Monitor(_Section):
@@ -105,10 +105,10 @@ class Serving(_Section):
 class Policy(_Section):
     """The whole of ``modelyard.yaml``."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = Field(1, description="Version of this format.")
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="The model's name in the registry.")
     package: str = Field(pattern=r"^[a-z_][a-z0-9_]*$", description="The Python package under src/ that holds the project's code.")
-    task: Task
+    task: Task = Field(description="binary: the label is 0 or 1 and the model gives a probability; regression: both are numbers.")
     data: Data
     evaluate: Evaluate
     monitor: Monitor = Monitor()

@@ -15,6 +15,7 @@ from modelyard.champion import Champion
 from modelyard.console import step
 from modelyard.errors import ModelyardError, ServiceError
 from modelyard.outcome import Outcome
+from modelyard.predictions import of_champion
 from modelyard.project import RAW, RELEASE, Project, find
 from modelyard.register import EVALUATION
 from modelyard.release import Release
@@ -200,13 +201,16 @@ def _verify_lock(project: Project, commit: str, record: Release, was_live: bool)
 def _verify_predictions(verified: Champion) -> None:
     import pandas as pd
 
-    recorded = json.loads(verified.examples.read_text())
-    rows = pd.DataFrame(recorded["rows"])
     time = verified.project.policy.data.time
-    if time in rows:
-        rows[time] = pd.to_datetime(rows[time])  # JSON knows no times
-    predictions = verified.predict(rows)
-    difference = serving.largest_difference(predictions.tolist(), recorded["predictions"])
+    try:
+        rows, recorded = serving.read_examples(verified.examples)
+        frame = pd.DataFrame(rows)
+        if time in frame:
+            frame[time] = pd.to_datetime(frame[time])  # JSON knows no times
+        predictions = of_champion(verified, frame)
+    except ModelyardError as error:
+        raise RefusedError("predictions", error.what) from None
+    difference = serving.largest_difference(predictions.tolist(), recorded)
     if difference > serving.TOLERANCE:
         raise RefusedError("predictions", f"The model's predictions differ from those recorded at training by up to {difference:.2g}.")
 

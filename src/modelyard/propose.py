@@ -38,8 +38,7 @@ def run(project: Project, now: datetime) -> Outcome:
     def push(record: Release) -> tuple[str, dict[str, bytes | None]]:
         files = _files(project, record, evaluation, parent)
         commit = git.commit_files(root, parent, files, f"{title}\n\n{_sentence(record)}\n")
-        git.push("--force", "origin", f"{commit}:refs/heads/{BRANCH}", cwd=root)
-        return commit, files
+        return push_branch(project, commit), files
 
     merged = False
     if record.risk == "low":
@@ -54,6 +53,27 @@ def run(project: Project, now: datetime) -> Outcome:
         summary=f"**propose: {title}** ({where})\n\n{_sentence(record)}",
         outputs={"branch": BRANCH, "commit": commit, "pull": pull, "merged": str(merged).lower()},
     )
+
+
+def push_branch(project: Project, commit: str) -> str:
+    """Move the release branch to ``commit``; the commit that it names then.
+
+    It stays where its own commit says the same: pushing anew would dismiss approvals that people have given.
+
+    Raises
+    ------
+    PushRaceError
+        Another run moved it meanwhile.
+    """
+    root = project.root
+    there = git.run("ls-remote", "origin", f"refs/heads/{BRANCH}", cwd=root).partition("\t")[0]
+    if there:
+        git.fetch(root, f"+refs/heads/{BRANCH}:refs/remotes/origin/{BRANCH}")
+        content = "--format=%T %P"  # the tree, and what it stands on
+        if git.run("show", "-s", content, there, cwd=root) == git.run("show", "-s", content, commit, cwd=root):
+            return there
+    git.push(f"--force-with-lease=refs/heads/{BRANCH}:{there}", "origin", f"{commit}:refs/heads/{BRANCH}", cwd=root)
+    return commit
 
 
 def open_pull(title: str, text: str) -> str:

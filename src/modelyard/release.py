@@ -23,51 +23,51 @@ class _Part(BaseModel):
 class Model(_Part):
     """The model file and its entry in the registry."""
 
-    name: str
+    name: str = Field(description="Name in the MLflow registry.")
     version: str = Field(description="Version in the MLflow registry.")
     run_id: str = Field(description="MLflow run that logged it.")
     path: str = Field(description="The model file, delivered by DVC.")
-    sha256: str = Field(pattern=_SHA256)
+    sha256: str = Field(pattern=_SHA256, description="Of the file that DVC must deliver.")
 
 
 class Evaluation(_Part):
     """Why it may replace the champion."""
 
     sha256: str = Field(pattern=_SHA256, description="SHA-256 of evaluate.json, kept with the MLflow run.")
-    verdict: Literal["promote"]
-    metric: str
-    challenger: float
-    champion: float | None = Field(description="None for a first release.")
+    verdict: Literal["promote"] = Field(description="Nothing else is proposed.")
+    metric: str = Field(description="The deciding metric of the policy.")
+    challenger: float = Field(description="Its value for this model on the hold-out.")
+    champion: float | None = Field(description="Its value for the model replaced; none for a first release.")
     lower: float | None = Field(description="Lower confidence bound of the improvement.")
-    holdout: tuple[datetime, datetime]
+    holdout: tuple[datetime, datetime] = Field(description="[start, end) of the event times it was judged on, and not trained on.")
 
 
 class Batch(_Part):
     """One period of the data it was trained on."""
 
-    path: str
+    path: str = Field(description="The data file; its pointer lies beside it.")
     md5: str = Field(description="DVC's content hash.")
 
 
 class Code(_Part):
     """What it was trained with."""
 
-    commit: str = Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")
-    dvc_lock: str = Field(pattern=_SHA256)
-    uv_lock: str | None = Field(pattern=_SHA256)
+    commit: str = Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$", description="Commit on main with the code.")
+    dvc_lock: str = Field(pattern=_SHA256, description="SHA-256 of dvc.lock.")
+    uv_lock: str | None = Field(pattern=_SHA256, description="SHA-256 of uv.lock: the environment.")
 
 
 class Release(_Part):
     """One release of the model."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = Field(1, description="Version of this format.")
     model: Model
     evaluation: Evaluation
     data: list[Batch]
     code: Code
-    logical_date: datetime
+    logical_date: datetime = Field(description="Until when data were taken.")
     trigger: str = Field(description="What started the training: push, schedule, workflow_dispatch, ...")
-    risk: str
+    risk: str = Field(description="risk.level of the policy at the time.")
     approved_by: str | None = Field(None, description="Who merged it, where the workflow did; else git log names the person.")
 
 

@@ -15,7 +15,8 @@ from modelyard.policy import Policy
 from modelyard.project import CARD, Project, find
 from modelyard.release import Release
 
-_CARD = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False).from_string(  # noqa: S701 - Markdown, not HTML
+_MARKDOWN = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # noqa: S701 - not HTML
+_CARD = _MARKDOWN.from_string(
     """\
 # {{ release.model.name }}, version {{ release.model.version }}
 

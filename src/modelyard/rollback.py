@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from modelyard import git, history, promote, propose, store
@@ -35,18 +37,24 @@ def run(project: Project, to: str = PREVIOUS, reason: str = "") -> Outcome:
     target = _choose(past, to)
     current = past[0].release.model
     title = f"Roll back {current.name} from version {current.version} to {target.release.model.version}"
-    commit = git.commit_files(root, main, _files(project, main, target.commit), f"{title}\n\n{reason or 'No reason given.'}\n")
+    message = f"{title}\n\n{reason or 'No reason given.'}\n"
+    # Who asked for it is who answers for it in the audit record.
+    commit = git.commit_files(root, main, _files(project, main, target.commit), message, author=os.environ.get("GITHUB_ACTOR", ""))
     try:
         with step("verify"):
             verified, _ = promote.verify(project, commit)
         bento = promote.build(project, verified)
         pushed = _push(project, commit, title, reason)
-        if pushed:
-            promote.make_live(project, target.release, bento)
     except RefusedError as refusal:
         return promote.refused(refusal.check, refusal.reason, "rollback")
     except ServiceError as error:
         return promote.refused("smoke test", error.what, "rollback")
+    if pushed:
+        try:
+            promote.make_live(project, target.release, bento)
+        except RefusedError as refusal:
+            ahead = f"{propose.MAIN} names version {target.release.model.version} already: run promote when the cause is mended."
+            return promote.refused(refusal.check, f"{refusal.reason}\n\n{ahead}", "rollback")
     outputs = {"version": target.release.model.version, "commit": commit, "merged": str(pushed).lower()}
     if not pushed:
         return Outcome(verdict="proposed", summary=f"**rollback: proposed** {title}: merge {propose.BRANCH} to approve.", outputs=outputs)
@@ -88,7 +96,7 @@ def _push(project: Project, commit: str, title: str, reason: str) -> bool:
         return True
     except GitError as error:
         say(f"{propose.MAIN} was not moved: {error.what}")
-    git.push("--force", "origin", f"{commit}:refs/heads/{propose.BRANCH}", cwd=project.root)
+    propose.push_branch(project, commit)
     propose.open_pull(title, f"{title}.\n\n{reason or 'No reason given.'}\n\nMerging makes the earlier model live again.")
     return False
 

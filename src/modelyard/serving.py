@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.errors import ServiceError
-from modelyard.project import MODEL
+from modelyard.project import EXAMPLES, MODEL
 
 #: Largest difference between a prediction recorded at training and the service's answer.
 TOLERANCE = 1e-5
@@ -121,15 +121,33 @@ def smoke_test(bento: Bento, examples: Path, home: Path) -> dict[str, Any]:
     ServiceError
         It does not start, answer, or answer the same.
     """
-    recorded = json.loads(examples.read_text())
+    rows, recorded = read_examples(examples)
     with served(bento, home) as address:
-        answer = predict(address, recorded["rows"])
-    difference = largest_difference(answer, recorded["predictions"])
+        answer = predict(address, rows)
+    difference = largest_difference(answer, recorded)
     if difference > TOLERANCE:
         raise ServiceError(
             f"The service's predictions differ from those recorded at training by up to {difference:.2g} (allowed {TOLERANCE})."
         )
     return {"rows": len(answer), "difference": difference}
+
+
+def read_examples(path: Path) -> tuple[list[dict[str, Any]], list[float]]:
+    """The request rows, and the predictions for them, that were recorded at training.
+
+    Raises
+    ------
+    ServiceError
+        The file holds no such rows: then nothing can be compared.
+    """
+    try:
+        content = json.loads(path.read_text())
+        rows, predictions = list(content["rows"]), [float(value) for value in content["predictions"]]
+    except (ValueError, KeyError, TypeError):
+        rows, predictions = [], []
+    if not rows or len(rows) != len(predictions):
+        raise ServiceError(f"{EXAMPLES} holds no rows with their predictions.", "Let the train stage record some: modelyard.export does.")
+    return rows, predictions
 
 
 def largest_difference(predictions: Sequence[float], recorded: Sequence[float]) -> float:

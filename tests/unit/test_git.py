@@ -108,7 +108,7 @@ def test_a_parents_repository_is_not_taken(clone: Path, monkeypatch: pytest.Monk
 
 
 def test_the_token_is_in_the_childs_environment_only(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """git sends it to the job's server, beside settings that were there; nothing of it is in any file."""
+    """Git sends it to the job's server, beside settings that were there; nothing of it is in any file."""
     monkeypatch.setenv("GITHUB_TOKEN", "t0-ken")
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://forge.example")
     for name, value in {"COUNT": "1", "KEY_0": "core.abbrev", "VALUE_0": "9"}.items():

@@ -27,7 +27,7 @@ def test_the_service_answers_as_recorded(trained: Project) -> None:
     source = trained.root / ".modelyard/bentoml/bentos" / name / version / "src"
     held = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
     assert f"{trained.policy.package}/service.py" in held
-    assert {path for path in held if not path.endswith(".py")} == {"models/model.onnx"}
+    assert {path for path in held if not path.endswith(".py")} == {"models/model.onnx", "bentofile.yaml"}
 
 
 @pytest.mark.parametrize("path", [MODEL, EXAMPLES])

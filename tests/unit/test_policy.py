@@ -120,5 +120,5 @@ def test_what_is_no_policy_at_all_is_told(tmp_path: Path, content: bytes, messag
 
 def test_no_policy_is_told(tmp_path: Path) -> None:
     """The message names the folder."""
-    with pytest.raises(PolicyError, match="no modelyard.yaml in"):
+    with pytest.raises(PolicyError, match=r"no modelyard\.yaml in"):
         policy.load(tmp_path)

@@ -119,7 +119,7 @@ def test_code_that_moved_under_an_open_release_is_refused(merged: Project) -> No
     outcome = refusal(merged)
 
     assert outcome.outputs["check"] == "lock"
-    assert re.search(r"Main moved since \w+, where .* model\.py changed\. Run train", outcome.outputs["reason"].replace("src/", " "))
+    assert re.search(r"Main moved since \w+, where .*: src/\w+/model\.py changed\. Run train", outcome.outputs["reason"])
 
 
 def test_other_changes_on_main_do_not_matter(merged: Project) -> None:
@@ -164,6 +164,22 @@ def test_predictions_that_differ_are_refused(merged: Project, monkeypatch: pytes
     monkeypatch.setattr(store, "read", altered)
 
     assert refusal(merged).outputs["check"] == "predictions"
+
+
+def test_a_model_whose_code_fails_is_refused(merged: Project) -> None:
+    """The code of the recorded commit raises on the recorded rows, in this process or in one of its own."""
+    folder = promote.verify(merged, git.head(merged.root))[0].folder
+    for broken in (b"{}", b'{"rows": [{"y": 1}], "predictions": [0.5]}'):
+        (folder / EXAMPLES).write_bytes(broken)
+        assert refusal(merged).outputs["check"] == "predictions"
+    script = merged.source / merged.policy.package / "model.py"
+    script.write_text(script.read_text() + "\n# newer\n")
+    set_champion(merged, "1")
+    mini_project.commit(merged.root, "Newer code")
+    outcome = refusal(merged)
+
+    assert outcome.outputs["check"] == "predictions"
+    assert "KeyError: 'x'" in outcome.outputs["reason"]
 
 
 def test_a_service_that_is_missing_is_refused(merged: Project) -> None:

@@ -81,7 +81,7 @@ def test_an_output_of_an_earlier_commit_is_delivered(merged: Project) -> None:
     (merged.root / MODEL).write_text("something else")
 
     assert b"slope" in store.read(merged.root, MODEL, "HEAD")
-    with pytest.raises(StoreError, match=r"does not deliver models/model\.onnx"):
+    with pytest.raises(StoreError, match=r"names no models/model\.onnx"):
         store.read(merged.root, MODEL, git.head(merged.root, "HEAD~1"))
 
 

@@ -100,10 +100,9 @@ def outputs(verb: str) -> set[str]:
     for tree in map(ast.parse, texts):
         for node in ast.walk(tree):
             values: list[ast.expr] = []
-            if isinstance(node, ast.keyword) and node.arg == "outputs":
-                values = [node.value]
-            elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "outputs" for t in node.targets):
-                values = [node.value]
+            assigned = isinstance(node, ast.Assign) and "outputs" in map(ast.unparse, node.targets)
+            if assigned or (isinstance(node, ast.keyword) and node.arg == "outputs"):
+                values = [node.value]  # type: ignore[attr-defined]
             elif isinstance(node, ast.FunctionDef) and node.name == "_outputs":
                 values = [r.value for r in ast.walk(node) if isinstance(r, ast.Return) and r.value]
             for value in values:

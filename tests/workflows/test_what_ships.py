@@ -59,17 +59,21 @@ def test_a_project_holds_our_actions_and_workflows(fresh: Scene) -> None:
 
 
 def test_a_job_executes_them_as_they_are(fresh: Scene, tmp_path: Path) -> None:
-    """In a job, after setup, actions and workflows are the shipped files, the tree is clean, and the command on the PATH is the toolkit."""
+    """In a job, after setup, actions and workflows are the committed files, and the toolkit on the PATH is the vendored one."""
     yard = fresh.yard.copy(tmp_path)
     (yard.root / ".github/workflows/look.yml").write_text(LOOK)
     yard.commit("Look")
+    committed = {path: git.show(yard.root, "HEAD", path) or b"" for path in git.ls(yard.root, "HEAD", ".")}
+    expected = {path: hashlib.sha256(content).hexdigest() for path, content in committed.items()}
     run = yard.happen("workflow_dispatch", "look")
     assert run.conclusion == "success", run.log
 
     lines = [line.removeprefix("look: ") for line in run.log.splitlines()]
     seen = {path: digest for digest, _, path in (line.partition("  ") for line in lines) if len(digest) == 64}
-    for path, content in shipped().items():
-        assert seen[path] == hashlib.sha256(content).hexdigest()
-    installed = {path.partition("site-packages/modelyard/")[2]: digest for path, digest in seen.items() if "site-packages" in path}
-    assert installed == {name: hashlib.sha256(content).hexdigest() for name, content in toolkit().items()}
+    for path in seen.keys() & expected.keys():
+        assert seen[path] == expected[path]
+    assert seen.keys() & expected.keys() == {path for path in expected if path.startswith((".github/", "vendor/"))}
+    installed = {path.partition("site-packages/")[2]: digest for path, digest in seen.items() if "site-packages" in path}
+    source = "vendor/modelyard/src/"
+    assert installed == {path.removeprefix(source): digest for path, digest in expected.items() if path.startswith(source)}
     assert "changed: 0" in lines

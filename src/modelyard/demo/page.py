@@ -73,11 +73,15 @@ def _sentence(yard: Yard, figures: list[Month]) -> str:
     policy = yard.project.policy
     metric = policy.evaluate.metric
     sign = 1 if METRICS[policy.task][metric] else -1
-    better = [figure for figure in figures if sign * (figure.loop - figure.frozen) > 0]
-    gain = sum(figure.loop - figure.frozen for figure in figures) / len(figures)
-    months = ", ".join(f"{figure.month:%B} {figure.loop - figure.frozen:+.4f}" for figure in figures)
+    differing = [figure for figure in figures if figure.loop != figure.frozen]  # before the second release both are one model
+    better = [figure for figure in differing if sign * (figure.loop - figure.frozen) > 0]
+    if not differing:
+        return "The loop released no other model than the one of March."
+    gain = sum(figure.loop - figure.frozen for figure in differing) / len(differing)
+    months = ", ".join(f"{figure.month:%B} {figure.loop - figure.frozen:+.4f}" for figure in differing)
     return (
-        f"The loop was better than the model frozen in March in {len(better)} of {len(figures)} months; "
+        f"The loop was better than the model frozen in March in {len(better)} of the {len(differing)} months "
+        f"in which another model was live; "
         f"mean difference in {metric} {gain:+.4f} ({months})."
     )
 

@@ -83,7 +83,7 @@ def play(yard: Yard, months: int) -> Tale:
     """
     tale = Tale()
     _title("1 April 2013: January to March are there. The first push runs CI, and the first training is asked for")
-    git.run("push", "--quiet", "origin", MAIN, cwd=yard.root)
+    git.run("push", "--quiet", "--set-upstream", "origin", MAIN, cwd=yard.root)
     _happen(yard, tale, "push", None, _FIRST)
     run = _happen(yard, tale, "workflow_dispatch", "train", _FIRST)
     tale.chapters.append(_close(yard, tale, run, _FIRST, datetime(2013, 3, 1)))

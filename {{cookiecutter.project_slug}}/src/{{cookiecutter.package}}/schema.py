@@ -68,7 +68,7 @@ class Batch(pa.DataFrameModel):
     def _outcome_is_known(cls, column: "pd.Series[float]") -> "pd.Series[bool]":
         return known(column, 0.15)
 
-    @pa.check("wind_speed", error="its mean is not 7 to 15 miles an hour: other units?")
+    @pa.check("wind_speed", error="its mean is not 7 to 15 miles an hour (other units?)")
     def _wind_is_in_miles_an_hour(cls, column: "pd.Series[float]") -> bool:
         return len(column) < ENOUGH or 7 <= float(column.mean()) <= 15
 
@@ -80,13 +80,13 @@ class Batch(pa.DataFrameModel):
     def _dew_point_below_temperature(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
         return ~(frame["dewp"] > frame["temp"] + 0.1)
 
-    @pa.dataframe_check(error="humid is not what temp and dewp imply: other units?")
+    @pa.dataframe_check(error="humid is not what temp and dewp imply (other units?)")
     def _humidity_agrees(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
         gap = (humidity(frame["temp"], frame["dewp"]) - frame["humid"]).abs()
         # A reading between two hours is off now and then; a whole batch never is.
         return ~(gap > 35) & ~((gap > 4) & (gap.mean() > 1.5))
 
-    @pa.dataframe_check(error="distance / planned_minutes is not the speed of an airliner: other units?")
+    @pa.dataframe_check(error="distance / planned_minutes is not the speed of an airliner (other units?)")
     def _speed_is_an_airliners(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
         speed = frame["distance"] / frame["planned_minutes"] * 60
         return speed.between(8, 520) & (len(frame) < ENOUGH or 290 <= speed.median() <= 340)
