@@ -172,7 +172,7 @@ def _remedy(words: str) -> str:
     if "not permitted to create or approve pull requests" in words:
         return (
             'Switch on "Allow GitHub Actions to create and approve pull requests" (Settings > Actions > General > Workflow permissions), '
-            "or give the workflow an App's token as the secret MODELYARD_TOKEN. "
+            "or store a token of your own as the secret MODELYARD_TOKEN. "
             "The release branch is pushed: you can open the pull request by hand."
         )
     return "Check the token's permissions: `contents: write`, `pull-requests: write`, `issues: write`."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,6 +86,17 @@ def _lost_origin(project: Project, _: pytest.MonkeyPatch) -> None:
     git.run("remote", "set-url", "origin", "../nowhere.git", cwd=project.root)
 
 
+def _no_act(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(".github/workflows/ci.yml", "on: push\njobs:\n  ci:\n    runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n")(
+        project, monkeypatch
+    )
+    mini_project.commit(project.root, "A workflow")
+    (project.root.parent / "bin").mkdir()
+    (project.root.parent / "bin/git").symlink_to(shutil.which("git") or "")
+    monkeypatch.setenv("PATH", str(project.root.parent / "bin"))
+    monkeypatch.setattr(sys, "executable", str(project.root.parent / "bin/python"))
+
+
 def _broken_release(project: Project, _: pytest.MonkeyPatch) -> None:
     (project.root / RELEASE).parent.mkdir()
     (project.root / RELEASE).write_text("model: [")
@@ -108,6 +120,7 @@ APRIL = ("ingest", "--now", "2013-04-01")
         (_no_origin, ("propose",), 2, "no remote `origin`"),
         (_no_origin, ("rollback",), 2, "no remote `origin`"),
         (_no_origin, ("state", "pull"), 2, "no remote `origin`"),
+        (_no_act, ("local", "push"), 2, "act, which runs workflows on this machine, was not found.\nAdd it to the project"),
         (_lost_origin, ("state", "pull"), 1, "cannot be read from origin"),
         (_lost_origin, ("propose",), 1, "git fetch"),
         (_policy(risks={}), ("train",), 2, "risks: unknown key; did you mean 'risk'?"),

@@ -66,7 +66,7 @@ def test_train_and_promote_on_real_services(fresh: Scene, server: str, tmp_path:
         config.write(f"['remote \"ours\"']\n    url = {remote}\n")
     yard.put("params.yaml", "train.iterations", 20)
     yard.commit("Real services")
-    env = {"MLFLOW_TRACKING_URI": server}
+    env = {"MODELYARD_ENV": f"# one secret for all\nMLFLOW_TRACKING_URI={server}"}
 
     run = yard.happen("workflow_dispatch", "train", APRIL, env=env)
     assert run.conclusion == "success", run.log

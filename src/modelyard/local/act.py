@@ -29,7 +29,7 @@ ALLOWED = {
     "PIP_CERT", "PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_FIND_LINKS", "DOCKER_HOST", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
 }  # fmt: skip
 _ALLOWED_PREFIXES = ("LC_", "UV_PYTHON", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_FIND_LINKS", "UV_OFFLINE", "UV_EXCLUDE_NEWER")
-_SECRET_ENDINGS = ("TOKEN", "PASSWORD", "SECRET", "KEY")
+_SECRET_ENDINGS = ("TOKEN", "PASSWORD", "SECRET", "KEY", "MODELYARD_ENV")
 #: Nobody answers there: a job that calls the forge unasked fails instead of reaching the real one.
 _NOWHERE = "https://github.invalid"
 _TAIL = 30
