@@ -79,16 +79,24 @@ def metrics_table(evaluation: dict[str, Any]) -> str:
 
 
 def audit(project: Project) -> list[dict[str, Any]]:
-    """What was in production and why, the newest first: one object per release on main."""
-    return [
-        {
-            "commit": entry.commit,
-            "date": entry.date.isoformat(),
-            "approved_by": entry.release.approved_by or entry.author,
-            **entry.release.model_dump(mode="json", exclude={"approved_by"}),
-        }
-        for entry in history.releases(project.root)
-    ]
+    """What was in production and why, the newest first: one object per release on main.
+
+    A rollback restores a record as it was; who asked for it is the author of its commit, not who approved the record once.
+    """
+    entries = history.releases(project.root)
+    rows = []
+    for index, entry in enumerate(entries):
+        is_rollback = any(entry.release == earlier.release for earlier in entries[index + 1 :])
+        rows.append(
+            {
+                "commit": entry.commit,
+                "date": entry.date.isoformat(),
+                "rollback": is_rollback,
+                "approved_by": entry.author if is_rollback else entry.release.approved_by or entry.author,
+                **entry.release.model_dump(mode="json", exclude={"approved_by"}),
+            }
+        )
+    return rows
 
 
 @click.command("report")
@@ -109,20 +117,13 @@ def command(what: str, as_json: bool) -> Outcome:
     entries = audit(project)
     if as_json:
         return Outcome(verdict="", summary=json.dumps(entries, indent=2))
-    rows = ["| commit | date | version | metric | champion before | periods | approved by |", "|---|---|---|---|---|---|---|"]
+    rows = ["| commit | date | what | version | metric | champion before | periods | approved by |", "|---|---|---|---|---|---|---|---|"]
     for entry in entries:
-        judged = entry["evaluation"]
+        judged, version = entry["evaluation"], entry["model"]["version"]
+        what = "rollback" if entry["rollback"] else "release"
         before = "none" if judged["champion"] is None else f"{judged['champion']:.4f}"
         metric = f"{judged['metric']} {judged['challenger']:.4f}"
-        cells = [
-            entry["commit"][:12],
-            entry["date"][:10],
-            entry["model"]["version"],
-            metric,
-            before,
-            len(entry["data"]),
-            entry["approved_by"],
-        ]
+        cells = [entry["commit"][:12], entry["date"][:10], what, version, metric, before, len(entry["data"]), entry["approved_by"]]
         rows.append(f"| {' | '.join(map(str, cells))} |")
     title = f"**{len(entries)} releases**" if entries else "**Nothing was released yet.**"
     return Outcome(verdict="", summary="\n".join([title, "", *rows] if entries else [title]))

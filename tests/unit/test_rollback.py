@@ -9,7 +9,7 @@ from unit import mini_project
 from unit.test_promote import champion
 from unit.test_propose import main, proposed
 
-from modelyard import git, history, registry, rollback, state
+from modelyard import git, history, registry, report, rollback, state
 from modelyard.errors import UsageError
 from modelyard.project import RELEASE, Project
 
@@ -18,7 +18,7 @@ def chosen(project: Project, to: str) -> str:
     return rollback._choose(history.releases(project.root), to).release.model.version
 
 
-def test_the_earlier_release_comes_back(succeeded: Project) -> None:
+def test_the_earlier_release_comes_back(succeeded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files in a new commit on main, built from the commit that its record names, live; nothing else changes, and it can be undone."""
     (succeeded.root / "README.md").write_text("docs")
     before = mini_project.commit(succeeded.root, "Docs")
@@ -26,6 +26,7 @@ def test_the_earlier_release_comes_back(succeeded: Project) -> None:
     script.write_text("raise RuntimeError('main is broken')\n")
     before = mini_project.commit(succeeded.root, "Newer code")
 
+    monkeypatch.setenv("GITHUB_ACTOR", "olga")
     outcome = rollback.run(succeeded, reason="May was bad")
 
     commit = outcome.outputs["commit"]
@@ -40,6 +41,9 @@ def test_the_earlier_release_comes_back(succeeded: Project) -> None:
     first = git.head(succeeded.root, "HEAD~4")  # before: two commits, the second merge, the better model
     assert git.show(succeeded.root, commit, RELEASE.as_posix()) == git.show(succeeded.root, first, RELEASE.as_posix())
     assert "May was bad" in git.run("log", "-1", "--format=%B", commit, cwd=succeeded.root)
+    git.run("pull", "--quiet", "origin", "main", cwd=succeeded.root)
+    told = [(entry["rollback"], entry["approved_by"]) for entry in report.audit(succeeded)]
+    assert told == [(True, "olga"), (False, "Test"), (False, "Test")]
     git.run("reset", "--quiet", "--hard", commit, cwd=succeeded.root)
     assert chosen(succeeded, "previous") == "2"
 

@@ -172,7 +172,7 @@ def test_a_committed_batch_that_fails_stays(project: Project) -> None:
 
 def test_no_batches_is_said(tmp_path: Path) -> None:
     """A fresh project is valid, and says that nothing was there; pointers without files are named."""
-    project = mini_project.make(tmp_path, periods=())
+    project = mini_project.yard(tmp_path)
     (project.root / "data/raw/2013-01.parquet.dvc").write_text("outs: []\n")
 
     outcome = validate.run(project)

@@ -108,7 +108,8 @@ def run(
     now
         Logical date that jobs see (``MODELYARD_NOW``).
     env
-        Further variables for jobs; names that end in TOKEN, PASSWORD, SECRET, KEY or MODELYARD_ENV are ``secrets`` too, the others ``vars``.
+        Further variables for jobs; names that end in TOKEN, PASSWORD, SECRET, KEY or MODELYARD_ENV are ``secrets`` too, the others
+        ``vars``.
     ref
         Branch, tag or commit that it happens at.
     before
