@@ -25,7 +25,7 @@ def test_the_service_answers_as_recorded(trained: Project) -> None:
     assert all("==" in line for line in report["requirements"])
     name, _, version = outcome.outputs["bento"].partition(":")
     source = trained.root / ".modelyard/bentoml/bentos" / name / version / "src"
-    held = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    held = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert f"{trained.policy.package}/service.py" in held
     assert {path for path in held if not path.endswith(".py")} == {"models/model.onnx", "bentofile.yaml"}
 
