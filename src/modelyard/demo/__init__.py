@@ -31,10 +31,15 @@ def command(folder: Path, months: int, task: str, json_file: Path | None) -> Out
     rolled back, and comes back.
     """
     started = time.monotonic()
-    yard = stage.build(folder.resolve(), task)
-    tale = story.play(yard, months)
     if json_file:
-        json_file.write_text(json.dumps([run.as_json() for run in tale.runs], indent=2) + "\n", encoding="utf-8")
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+    yard = stage.build(folder.resolve(), task)
+    tale = story.Tale()
+    try:
+        story.play(yard, tale, months)
+    finally:  # also of a story that broke off
+        if json_file:
+            json_file.write_text(json.dumps([run.as_json() for run in tale.runs], indent=2) + "\n", encoding="utf-8")
     say("Measure what the loop gained")
     figures = measure.months(yard, tale)
     report = page.write(yard, tale, figures, seconds=time.monotonic() - started)

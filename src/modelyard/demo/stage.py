@@ -14,6 +14,7 @@ from pathlib import Path
 from modelyard import git, vendoring
 from modelyard.console import step
 from modelyard.errors import UsageError
+from modelyard.local import act
 from modelyard.project import Project, find
 
 #: The approver of the story. Only the project's own configuration is set.
@@ -52,6 +53,7 @@ def build(folder: Path, task: str) -> Yard:
             raise UsageError(f"{program} was not found.", remedy)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty.", "Name another folder, or remove it: nothing is overwritten.")
+    act.program()  # said now, not after the project is there
     folder.mkdir(parents=True, exist_ok=True)
     with step("generate the project"):
         root = _generate(template, folder, task)

@@ -73,15 +73,14 @@ class Tale:
     lives: list[Live] = field(default_factory=list)
 
 
-def play(yard: Yard, months: int) -> Tale:
-    """Let 2013 happen: a first release, ``months`` months, one of them broken, a rollback and back.
+def play(yard: Yard, tale: Tale, months: int) -> None:
+    """Let 2013 happen: a first release, ``months`` months, one of them broken, a rollback and back. ``tale`` grows meanwhile.
 
     Raises
     ------
     WorkflowError
         A workflow failed, or its verdict is not one that the story can go on with.
     """
-    tale = Tale()
     _title("1 April 2013: January to March are there. The first push runs CI, and the first training is asked for")
     git.run("push", "--quiet", "--set-upstream", "origin", MAIN, cwd=yard.root)
     _happen(yard, tale, "push", None, _FIRST)
@@ -93,8 +92,7 @@ def play(yard: Yard, months: int) -> Tale:
         after = (month + timedelta(days=32)).replace(day=1)
         _month(yard, tale, month, after + timedelta(hours=6))
         month = after
-    _roll_back(yard, tale, month + timedelta(days=2, hours=6))
-    return tale
+    _roll_back(yard, tale, tale.lives[-1].since + timedelta(days=2))
 
 
 def _month(yard: Yard, tale: Tale, month: datetime, date: datetime) -> None:
