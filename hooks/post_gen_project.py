@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 SLUG = "{{ cookiecutter.project_slug }}"  # checked by pre_gen_project
 
@@ -40,6 +42,8 @@ def commit() -> str:
     return f"Nothing is committed yet (git knows no user.name and user.email?). Set them, then: git commit -m '{message}'"
 
 
+# One Python for everybody: the lock differs between minor versions. This one is certainly there.
+Path(".python-version").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n", encoding="utf-8")
 notes = [note for note in (lock(), commit()) if note]
 print(f"\n{SLUG} is ready.", *notes, sep="\n  ")
 print(f"""
