@@ -76,7 +76,7 @@ def _sentence(yard: Yard, figures: list[Month]) -> str:
     differing = [figure for figure in figures if figure.loop != figure.frozen]  # before the second release both are one model
     better = [figure for figure in differing if sign * (figure.loop - figure.frozen) > 0]
     if not differing:
-        return "The loop released no other model than the one of March."
+        return "No whole month passed with another model live than the first; more --months show what the loop gains."
     gain = sum(figure.loop - figure.frozen for figure in differing) / len(differing)
     months = ", ".join(f"{figure.month:%B} {figure.loop - figure.frozen:+.4f}" for figure in differing)
     return (
