@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,24 @@ def test_a_deployment_is_told_what_to_deploy_and_the_alias_moves_last(merged: Pr
     assert (merged.root / "deployed").read_text() == f"mini:1 1 {merged.root}\n"
     assert champion(merged) == "1"
     assert promote.run(merged).summary.startswith("**promote: live** mini version 1 (it was live already")
+
+
+_KILLED = """
+from modelyard import project, promote
+from modelyard.policy import Serving
+found = project.find()
+deploy = Serving(deploy=["bash", "-c", "kill -9 $PPID"])
+promote.run(project.Project(found.root, found.policy.model_copy(update={"serving": deploy})))
+"""
+
+
+def test_killed_between_deployment_and_alias_it_is_run_again(merged: Project) -> None:
+    """The alias moves last: a promotion that is killed before has changed nothing that is recorded, and the next one completes it."""
+    done = subprocess.run([sys.executable, "-c", _KILLED], cwd=merged.root, capture_output=True, check=False)
+
+    assert (done.returncode, champion(merged)) == (-9, "")
+    assert promote.run(merged).verdict == "live"
+    assert champion(merged) == "1"
 
 
 def test_what_is_no_record_or_no_commit_is_a_usage_error(merged: Project) -> None:
