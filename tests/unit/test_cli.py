@@ -215,7 +215,7 @@ def test_a_real_process_ends_with_10_on_a_negative_verdict(tmp_path: Path) -> No
 
     assert done.returncode == 10
     assert done.stdout.startswith("**evaluate: block**")
-    assert "\n::error::" in done.stdout
+    assert "\n::warning::" in done.stdout
     assert "evaluate ..." in done.stderr
     assert "block" in (tmp_path / "output").read_text()
     assert (tmp_path / "summary").read_text().startswith("**evaluate: block**")

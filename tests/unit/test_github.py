@@ -254,8 +254,8 @@ def test_annotations_are_escaped_and_limited(monkeypatch: pytest.MonkeyPatch, ca
     github.publish(Outcome(verdict="block", summary="", positive=False, problems=problems))
 
     commands = [line for line in capfd.readouterr().out.splitlines() if line.startswith("::")]
-    assert commands[0] == "::error::100 %25%0D%0A::set-output name=verdict::promote"
-    assert [command[:7] for command in commands] == ["::error"] * 9 + ["::warni"]
+    assert commands[0] == "::warning::100 %25%0D%0A::set-output name=verdict::promote"
+    assert [command[:7] for command in commands] == ["::warni"] * 10
     assert re.search("21 more problems", commands[-1])
 
 
