@@ -47,6 +47,23 @@ def test_the_distance_of_known_cases() -> None:
     assert compare.js_distance([0, 0], [1, 2]) is None
 
 
+@pytest.mark.parametrize(
+    ("live", "status", "told"),
+    [
+        ("3", "ok", "Version 3 is recorded and live."),
+        ("2", "alert", "main records version 3, but version 2 is live: run promote, or train."),
+        ("", "alert", "main records version 3, but nothing is live: run promote, or train."),
+        (None, "unknown", "The registry was not asked"),
+    ],
+)
+def test_a_record_that_never_became_live_alerts(live: str | None, status: str, told: str) -> None:
+    """A promotion that was refused, or did not run, leaves main ahead of what serves: that must not stay quiet."""
+    check = compare.release("3", live)
+
+    assert check.status == status
+    assert check.message.startswith(told)
+
+
 @pytest.mark.parametrize(("rows", "status"), [(279, "alert"), (280, "ok"), (1120, "ok"), (1121, "alert")])
 def test_the_volume_is_held_to_both_limits(rows: int, status: str) -> None:
     """Half and twice the training data's 20 rows a day are allowed, over 28 days."""

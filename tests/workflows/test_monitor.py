@@ -25,6 +25,17 @@ def test_nothing_is_live(fresh: Scene) -> None:
     assert fresh.yard.refs() == before
 
 
+def test_a_release_that_never_became_live_alerts(proposed: Scene, tmp_path: Path) -> None:
+    """Main records a model, but promote did not make it live: nobody has to find that out by chance."""
+    yard = proposed.yard.copy(tmp_path)
+    yard.approve()
+    yard.push()
+    run = yard.happen("schedule", "monitor", APRIL + timedelta(days=1))
+
+    assert (run.conclusion, run.verdict) == ("success", "alert"), run.log
+    assert "main records version 1, but nothing is live: run promote, or train." in run.summary
+
+
 def test_a_healthy_champion_is_left_alone(released: Scene, tmp_path: Path) -> None:
     """Soon after the release all is well: the check is logged in the state, and nothing is trained."""
     yard = released.yard.copy(tmp_path)

@@ -130,6 +130,7 @@ def watch(project: Project, champion: Champion, now: datetime) -> Monitoring:
         _schema(project, frame),
         compare.volume(len(frame), policy.window_days, reference.rows, reference.days, policy.volume),
         compare.age(age, policy.max_age_days),
+        compare.release(record.model.version, _live_version(project)),
     ]
     columns: dict[str, Shift] = {}
     prediction, performance = None, None
@@ -156,6 +157,17 @@ def watch(project: Project, champion: Champion, now: datetime) -> Monitoring:
         columns=columns,
         performance=performance,
     )
+
+
+def _live_version(project: Project) -> str | None:
+    """Version of the registry's champion; empty where none has the alias, None without a registry."""
+    from modelyard import registry, state
+
+    folder = project.root / state.FOLDER
+    if not (registry.is_remote() or (folder / state.DATABASE).exists()):
+        return None
+    found = registry.get_alias(registry.connect(folder), project.policy.name, "champion")
+    return found.version if found else ""
 
 
 def _schema(project: Project, frame: pd.DataFrame) -> Check:

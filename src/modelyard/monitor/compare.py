@@ -10,6 +10,7 @@ drift           a column's or the prediction's distance reaches the policy's, an
                 say how well the model does (the policy may ask for alert)
 performance     the deciding metric lost more than the policy's decay since the release       retrain
 age             the champion is as old as the policy allows                                   retrain
+release         main records another version than the registry's champion                     alert
 ==============  ============================================================================  =========
 
 The verdict is the strongest, ``retrain`` before ``alert`` before ``healthy``, and every reason is listed. A broken window does
@@ -37,7 +38,7 @@ Status = Literal["ok", "noted", "unknown", "alert", "retrain"]
 class Check(BaseModel):
     """One question, its answer, and a sentence on it."""
 
-    name: Literal["schema", "volume", "missing", "drift", "performance", "age"]
+    name: Literal["schema", "volume", "missing", "drift", "performance", "age", "release"]
     status: Status
     message: str
 
@@ -144,6 +145,24 @@ def age(days: float, limit: int | None) -> Check:
     if limit is not None and days >= limit:
         return Check(name="age", status="retrain", message=f"The champion is {days:.0f} days old; {limit} are allowed.")
     return Check(name="age", status="ok", message=f"The champion is {days:.0f} days old" + (f" of {limit}." if limit else "."))
+
+
+def release(recorded: str, live: str | None) -> Check:
+    """Whether what main records is what is live.
+
+    Parameters
+    ----------
+    recorded
+        Model version in main's release record.
+    live
+        Version of the alias ``champion``; empty where none has it, None where the registry is not there to be asked.
+    """
+    if live is None:
+        return Check(name="release", status="unknown", message="The registry was not asked: there is no state here.")
+    if live != recorded:
+        what = f"version {live} is live" if live else "nothing is live"
+        return Check(name="release", status="alert", message=f"main records version {recorded}, but {what}: run promote, or train.")
+    return Check(name="release", status="ok", message=f"Version {live} is recorded and live.")
 
 
 def decide(checks: list[Check]) -> tuple[Verdict, list[str]]:
