@@ -89,12 +89,10 @@ class Champion:
         return ServiceError(f"The champion's own code ({self.release.code.commit[:12]}) cannot predict these rows: {reason}")
 
     def _same_code(self) -> bool:
+        """Whether the whole package is that of the champion's commit: its model may import any part of it."""
         package = Path("src") / self.project.policy.package
-        return all(
-            (self.folder / package / name).read_bytes() == (self.project.root / package / name).read_bytes()
-            for name in ("features.py", "model.py")
-            if (self.folder / package / name).exists() and (self.project.root / package / name).exists()
-        )
+        then, now = ({p.relative_to(r): p.read_bytes() for p in (r / package).rglob("*.py")} for r in (self.folder, self.project.root))
+        return then == now
 
 
 def load(project: Project, rev: str = "HEAD") -> Champion | None:
@@ -110,7 +108,7 @@ def load(project: Project, rev: str = "HEAD") -> Champion | None:
         return None
     record = release.read(text)
     commit = git.head(project.root, rev)
-    folder = project.root / ".modelyard" / "champion" / record.model.sha256
+    folder = project.root / ".modelyard" / "champion" / commit  # not by the model: other code may have trained the same bytes
     if not (folder / "complete").exists():
         for path in (MODEL, PROFILE, EXAMPLES):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -178,6 +178,8 @@ def test_a_model_whose_code_fails_is_refused(merged: Project) -> None:
     script.write_text(script.read_text() + "\n# newer\n")
     set_champion(merged, "1")
     mini_project.commit(merged.root, "Newer code")
+    folder = promote.verify(merged, git.head(merged.root))[0].folder  # each commit has its own
+    (folder / EXAMPLES).write_bytes(broken)
     outcome = refusal(merged)
 
     assert outcome.outputs["check"] == "predictions"

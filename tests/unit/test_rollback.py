@@ -98,12 +98,17 @@ def test_a_release_that_cannot_be_proved_is_refused_before_main_moves(succeeded:
     assert (main(succeeded), champion(succeeded), proposed(succeeded)) == (before, "2", proposed(succeeded))
 
 
-def test_a_service_that_does_not_start_is_refused_before_main_moves(succeeded: Project) -> None:
+def test_a_service_that_does_not_start_is_refused_before_main_moves(succeeded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """main, the release branch and the alias are as they were: main never records what cannot run."""
     before = main(succeeded), proposed(succeeded), champion(succeeded)
-    folders = list((succeeded.root / ".modelyard/champion").glob("*/src/*/service.py"))
-    for path in folders:
-        path.unlink()
+    export, folders = git.export, []
+
+    def without_service(cwd: Path, rev: str, into: Path) -> None:
+        export(cwd, rev, into)
+        folders.extend(into.glob("src/*/service.py"))
+        folders[-1].unlink()
+
+    monkeypatch.setattr(git, "export", without_service)
 
     outcome = rollback.run(succeeded)
 
