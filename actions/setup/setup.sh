@@ -10,7 +10,7 @@ if grep -qs '^name = "modelyard"$' uv.lock; then
   echo "PYTHONPATH=$PWD/src" >>"$GITHUB_ENV"
 elif [ -f "$toolkit/src/modelyard/cli.py" ]; then
   environment="$RUNNER_TEMP/modelyard"
-  UV_PROJECT_ENVIRONMENT="$environment" uv sync --no-dev --project "$toolkit"
+  UV_PROJECT_ENVIRONMENT="$environment" uv sync --no-dev --extra notify --project "$toolkit"
 else
   echo "::error::There is no uv.lock with modelyard in it. Run 'uv sync' and commit uv.lock."
   exit 1

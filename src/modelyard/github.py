@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import os
+import re
 import secrets
 import urllib.error
 import urllib.parse
@@ -17,7 +18,7 @@ from typing import Any
 
 from modelyard.console import say
 from modelyard.errors import ForgeError
-from modelyard.outcome import Outcome
+from modelyard.outcome import Alert, Outcome
 
 _SUMMARY_LIMIT = 1_000_000  # GitHub drops a step summary of more than 1 MiB
 _BODY_LIMIT = 60_000  # refuses longer texts of issues (65,536 with what is added)
@@ -88,14 +89,34 @@ class Forge:
             done = self._call("POST", "/pulls", {"title": title, "body": body, "head": head, "base": base})
         return _address(done)
 
-    def open_or_update_issue(self, *, title: str, body: str) -> str:
-        """The address of the one open issue of that title; made, or commented on."""
-        issues = self._all("/issues?state=open")
-        mine = next((issue for issue in issues if issue["title"] == title and not issue.get("pull_request")), None)
-        if mine:
-            self._call("POST", f"/issues/{mine['number']}/comments", {"body": body})
-            return _address(mine)
-        return _address(self._call("POST", "/issues", {"title": title, "body": body}))
+    def open_or_update_issue(self, *, key: str, title: str, body: str, state: str, news: str) -> str:
+        """The address of the one open issue of that key; made, or brought up to date.
+
+        Issues are told apart by a mark at their end that people don't see. A change of ``state`` also adds ``news`` as a comment: that is
+        what calls people.
+        """
+        mark = _word(key, "-"), _word(state, " ")
+        text = f"{body}\n\n<!-- modelyard:{mark[0]} {mark[1]} -->"
+        mine = next(self._issues(key), None)
+        if mine is None:
+            return _address(self._call("POST", "/issues", {"title": title, "body": text}))
+        if _mark(mine) != mark:  # the comment before the new mark: what fails between them is told twice, not never
+            self._call("POST", f"/issues/{mine['number']}/comments", {"body": news})
+        return _address(self._call("PATCH", f"/issues/{mine['number']}", {"title": title, "body": text}))
+
+    def close_issues(self, *, key: str, news: str) -> list[str]:
+        """Close the open issues of that key, with a last comment, and return their addresses."""
+        closed = []
+        for issue in list(self._issues(key)):  # the whole list first: closing shifts its pages
+            self._call("POST", f"/issues/{issue['number']}/comments", {"body": news})
+            closed.append(_address(self._call("PATCH", f"/issues/{issue['number']}", {"state": "closed"})))
+        return closed
+
+    def _issues(self, key: str) -> Iterator[dict[str, Any]]:
+        """The open issues of that key."""
+        for issue in self._all("/issues?state=open"):
+            if not issue.get("pull_request") and not _is_a_stranger_s(issue) and _mark(issue)[0] == _word(key, "-"):
+                yield issue
 
     def _is_ours(self, head: dict[str, Any]) -> bool:
         """Whether the branch is this repository's: a fork's may have the same name; one of a deleted fork has no repository."""
@@ -137,6 +158,26 @@ def _address(entry: Any) -> str:
         raise ForgeError(f"The forge's answer is not what its API promises: {str(entry)[:200]}") from None
 
 
+def _mark(issue: dict[str, Any]) -> tuple[str, str]:
+    """Key and state in the last mark of an issue's text; both empty where there is none."""
+    found = re.findall(r"<!-- modelyard:(\S+) ?(.*?) -->", issue.get("body") or "")
+    return found[-1] if found else ("", "")
+
+
+def _word(text: str, space: str) -> str:
+    """As it may stand in a mark, which it must not end."""
+    return space.join(text.replace("<", "").replace(">", "").split())
+
+
+def _is_a_stranger_s(issue: dict[str, Any]) -> bool:
+    """Whether an outsider opened it: who writes our mark into an issue of his own could close it, and with it the alarm.
+
+    GitHub says how an author belongs to the repository; of the job's own bot it says only that it is one. Others don't say.
+    """
+    outside = issue.get("author_association") in ("NONE", "FIRST_TIMER", "FIRST_TIME_CONTRIBUTOR", "CONTRIBUTOR", "MANNEQUIN")
+    return outside and (issue.get("user") or {}).get("type") != "Bot"
+
+
 def forge() -> Forge | None:
     """The forge of the running job; None where there is no token, and in local runs, which must not reach one."""
     token, api, repository = (os.environ.get(name, "") for name in ("GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_REPOSITORY"))
@@ -156,16 +197,25 @@ def run_url() -> str:
     return f"{server}/{repository}/actions/runs/{run}" if server and repository and run and not is_local() else ""
 
 
-def _alert(title: str, text: str) -> None:
+def _alert(alert: Alert, summary: str) -> None:
     door = forge()
     if door is None:
-        say(f"No forge here: it would open the issue {title!r}.")
+        if not alert.over:
+            say(f"No forge here: it would open the issue {alert.title!r}.")
         return
+    body = "\n\n".join(filter(None, [(alert.body or summary)[:_BODY_LIMIT], run_url()]))
+    news = "\n\n".join(filter(None, [(alert.news or alert.title)[:_BODY_LIMIT], run_url()]))
     try:
-        address = door.open_or_update_issue(title=title, body="\n\n".join([text[:_BODY_LIMIT], run_url()]))
-        say(f"Told people: {address}")
+        if alert.over:
+            for address in door.close_issues(key=alert.key, news=news):
+                say(f"Over, so closed: {address}")
+        else:
+            say(f"Told people: {door.open_or_update_issue(key=alert.key, title=alert.title, body=body, state=alert.state, news=news)}")
     except ForgeError as error:  # the verdict stands, and the run shows it
-        annotate("warning", f"The issue {title!r} was not opened. {error}")
+        if alert.over:  # a job that may not write issues, such as ci's, has nothing to say of them
+            say(f"Whether the issue {alert.title!r} is open was not seen, or it could not be closed. {error}")
+        else:
+            annotate("warning", f"The issue {alert.title!r} was not opened. {error}")
 
 
 def _remedy(words: str) -> str:

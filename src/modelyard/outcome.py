@@ -8,6 +8,34 @@ from modelyard.errors import EXIT_DONE, EXIT_NEGATIVE
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alert:
+    """What an issue tells people: opened once, kept up to date, closed when it is over.
+
+    Parameters
+    ----------
+    key
+        Who alerts of what, ``monitor:flights``: one issue of it is open at most.
+    title
+        Of the issue.
+    body
+        Markdown on how things stand now; empty for the outcome's summary.
+    state
+        What would be news in it: people are called again, by a comment, only where it has changed.
+    news
+        That comment, also where it is over.
+    over
+        Nothing alerts any more: the issue is closed, where one is open.
+    """
+
+    key: str
+    title: str
+    body: str = ""
+    state: str = ""
+    news: str = ""
+    over: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The end of one verb.
 
@@ -24,7 +52,7 @@ class Outcome:
     problems
         One sentence each; become annotations on GitHub.
     alert
-        Title of the issue that tells people, where there is a forge; empty for none.
+        The issue that tells people, where there is a forge; None where no issue is concerned.
     """
 
     verdict: str
@@ -32,7 +60,7 @@ class Outcome:
     positive: bool = True
     outputs: dict[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    alert: str = ""
+    alert: Alert | None = None
 
     @property
     def exit_code(self) -> int:

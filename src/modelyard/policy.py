@@ -71,16 +71,63 @@ class Volume(_Section):
     max: float = Field(2.0, gt=0, description="More rows a day than this multiple alert.")
 
 
+class Windows(_Section):
+    """In how many blocks drift must show before it counts: one odd week is none."""
+
+    need: int = Field(2, ge=1, description="Blocks that must alarm, the latest among them.")
+    of: int = Field(4, ge=1, description="Last blocks of the window that are looked at.")
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Windows:
+        if self.need > self.of:
+            raise ValueError(f"need: {self.need} of {self.of} blocks cannot alarm")
+        return self
+
+
 class Monitor(_Section):
     """When the live model is healthy, when somebody must look, and when it is trained anew."""
 
-    window_days: int = Field(28, ge=1, description="The window that is compared with the champion's profile.")
+    window_days: int = Field(28, ge=1, description="Days up to the logical date that are compared with the champion's profile.")
+    block_days: int = Field(7, ge=1, description="Days of a block; training data and window are cut into them. 7 holds each weekday once.")
+    segments: list[str] = Field(
+        default_factory=list, description="Columns with few values by which the profile counts separately, to say where a shift comes from."
+    )
     volume: Volume = Volume()
-    missing: Share = Field(0.05, description="Rise in a column's share of missing values that alerts.")
-    distance: Share = Field(0.3, description="Jensen-Shannon distance (base 2) of a column or the prediction from which on it has drifted.")
-    drift: Literal["alert", "retrain"] = Field("retrain", description="What drift says where labels cannot tell how well the model does.")
-    decay: float = Field(0.05, ge=0, description="Loss in the deciding metric against its value at release that retrains.")
+    stale_days: int | None = Field(None, ge=1, description="Age of the newest row that alerts; none: twice block_days.")
+    duplicates: Share = Field(0.01, description="Rise in the share of repeated rows, over the training data's, that alerts.")
+    missing: Share = Field(0.05, description="Rise in a column's share of missing values that alerts, however ordinary its blocks find it.")
+    alpha: float = Field(
+        0.01, gt=0, le=0.2, description="Chance of a false alarm of a check of the whole table, where too few blocks can judge drift."
+    )
+    drift: Literal["alert", "retrain"] = Field(
+        "retrain", description="What drift says where labels do not say that the model holds; judged by chance only, it alerts at most."
+    )
+    windows: Windows = Windows()
+    decay: float = Field(
+        0.02,
+        ge=0,
+        description="Gain of a freshly trained model over the live one, in the deciding metric, that retrains where it is certain "
+        "(its lower bound is above 0). With shadow: false, certain loss since the release that alerts.",
+    )
+    shadow: bool = Field(True, description="Train a fresh model in a copy of the project, to judge decay by; false saves its time.")
     max_age_days: int | None = Field(None, ge=1, description="Age of the champion that retrains by itself.")
+    cooldown_days: int = Field(14, ge=0, description="Days after a training in which monitor starts no other.")
+    approval: Literal["none", "required"] = Field(
+        "none", description="required: monitor only asks for a training, in an issue, and a person starts it by dispatch."
+    )
+
+    @model_validator(mode="after")
+    def _holds_the_blocks(self) -> Monitor:
+        need, blocks = self.windows.need, self.window_days // self.block_days
+        if blocks < need:
+            words = f"{need} blocks of {self.block_days} days must alarm, and window_days: {self.window_days} holds {blocks}"
+            raise ValueError(f"windows.need: {words}")
+        return self
+
+    @property
+    def stale_after(self) -> int:
+        """Days after which the newest row is too old."""
+        return self.stale_days or 2 * self.block_days
 
 
 class Risk(_Section):

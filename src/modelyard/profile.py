@@ -1,36 +1,50 @@
-"""``modelyard profile``: the compact reference that ``monitor`` compares with; a stage of the pipeline.
+"""``modelyard profile``: the compact reference that ``monitor`` compares with; a stage of the pipeline, or of any table.
 
-The columns are those of the training rows, since that is what the model knows. The prediction is that of the hold-out: on rows
-that a model was trained on it is surer than it will ever be again.
+In a project it holds all data on disk, with the model's predictions of them: what the model knows, and the hold-out it was judged on.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from modelyard.errors import UsageError
 from modelyard.outcome import Outcome
-from modelyard.project import MODEL, PROFILE, Project, find
 
 if TYPE_CHECKING:
     from modelyard.monitor.profile import Profile
+    from modelyard.monitor.report import Role
+    from modelyard.project import Project
+
+#: Name of the model's predictions among the columns.
+PREDICTION = "prediction"
 
 
 def run(project: Project) -> Outcome:
-    """Count the data on disk and the model's predictions, and write ``models/profile.json``."""
-    from modelyard import jsonfile
+    """Count the data on disk and the model's predictions, and write ``models/profile.parquet``."""
     from modelyard.console import step
+    from modelyard.monitor import profile as profiles
+    from modelyard.project import PROFILE
 
     with step("profile"):
         made = make(project)
-    path = project.root / PROFILE
-    jsonfile.write(path, made)
-    size = path.stat().st_size
-    what = f"{len(made.columns)} columns, prediction and label in {size / 1000:.1f} kB"
-    summary = f"**profile: {made.rows:,} rows on {made.days:g} days**: {what}"
-    return Outcome(verdict="", summary=summary, outputs={"columns": str(len(made.columns)), "bytes": str(size)})
+        path = project.root / PROFILE
+        profiles.write(path, made)
+    return _outcome(made, path)
+
+
+def table(given: str, output: Path, *, time: str | None, roles: dict[str, Role], segments: tuple[str, ...], block_days: int) -> Outcome:
+    """Profile any table, a Parquet or CSV file, a folder or a glob, and write the profile to ``output``."""
+    from modelyard.monitor import measure
+    from modelyard.monitor import profile as profiles
+    from modelyard.monitor import table as tables
+
+    source = tables.open(given, times=(time,) if time else (), as_text=segments)
+    made = measure.make(source, time=time, roles=roles, segments=segments, block_days=block_days)
+    profiles.write(output, made)
+    return _outcome(made, output)
 
 
 def make(project: Project) -> Profile:
@@ -39,40 +53,87 @@ def make(project: Project) -> Profile:
     Raises
     ------
     DataError
-        There is no data, or none before the hold-out, or none in it.
+        There is no data, or none before the hold-out.
     ProjectError
         There is no model, or it does not predict what it must.
     """
-    import pandas as pd
+    from dataclasses import replace
 
     from modelyard import dataset
-    from modelyard.errors import DataError
-    from modelyard.monitor.profile import Profile, describe
+    from modelyard.monitor import measure
+    from modelyard.monitor import table as tables
     from modelyard.predictions import of_challenger
+    from modelyard.project import MODEL
     from modelyard.release import sha256
 
-    data = project.policy.data
-    split = dataset.split(project)
-    if split.holdout.empty:
-        raise DataError(f"The hold-out from {split.start:%Y-%m-%d} to {split.end:%Y-%m-%d} has no rows.", "Look into data/raw.")
-    scores = pd.Series(of_challenger(project, split.holdout))
-    time = split.train[data.time]
-    covered = sum((min(p.end, split.start) - p.start for p in dataset.on_disk(project) if p.start < split.start), timedelta())
-    return Profile(
-        model=sha256(project.root / MODEL),
-        rows=len(split.train),
-        days=covered / timedelta(days=1),
-        columns={str(name): describe(split.train[name], time) for name in split.train.columns if name not in (data.time, data.label)},
-        label=describe(split.train[data.label]),
-        prediction=describe(scores),
+    data, monitor = project.policy.data, project.policy.monitor
+    dataset.split(project)  # for its complaints: a profile belongs to data that a model can be trained on
+    frame = dataset.read(project)
+    end = dataset.on_disk(project)[-1].end
+    name = prediction_name(frame.columns)
+    frame = frame.assign(**{name: of_challenger(project, frame)})
+    roles: dict[str, Role] = {name: "prediction", data.label: "label"}
+    made = measure.make(
+        tables.from_frame(frame, "the data on disk"),
+        time=data.time,
+        roles=roles,
+        segments=tuple(monitor.segments),
+        block_days=monitor.block_days,
+        end=_microseconds(end),
     )
+    return replace(made, hashes={"model": sha256(project.root / MODEL)})
+
+
+def prediction_name(columns: object) -> str:
+    """A name for the predictions that no column has."""
+    name = PREDICTION
+    while name in columns:  # type: ignore[operator]
+        name = f"{name}_"
+    return name
+
+
+def _microseconds(moment: object) -> int:
+    import numpy as np
+
+    return int(np.datetime64(moment, "us").astype(np.int64))  # type: ignore[call-overload]
+
+
+def _outcome(made: Profile, path: Path) -> Outcome:
+    size = path.stat().st_size
+    blocks = made.layout.blocks
+    over = f", {blocks.complete} whole blocks of {blocks.length / 86_400_000_000:g} days" if blocks else ""
+    what = f"{len(made.layout.columns)} columns{over}, in {size / 1000:.1f} kB"
+    summary = f"**profile: {made.counts.total:,} rows**: {what}"
+    return Outcome(verdict="", summary=summary, outputs={"columns": str(len(made.layout.columns)), "bytes": str(size)})
 
 
 @click.command("profile")
-def command() -> Outcome:
+@click.argument("reference", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the profile of REFERENCE goes.")
+@click.option("--time", metavar="COLUMN", help="Column of the event time: with it alarms are calibrated on weeks.")
+@click.option("--prediction", metavar="COLUMN", help="Column of a model's predictions.")
+@click.option("--label", metavar="COLUMN", help="Column of what came true.")
+@click.option("--segment", "segments", multiple=True, metavar="COLUMN", help="Column with few values to count by; may be repeated.")
+@click.option("--block-days", type=click.IntRange(1), default=7, show_default=True, help="Days of a block.")
+def command(
+    reference: str | None, output: Path | None, time: str | None, prediction: str | None, label: str | None, segments: tuple[str, ...], block_days: int
+) -> Outcome:
     """Make the compact reference that monitor compares with.
 
-    Counts per column of the training rows, and of the model's predictions of the hold-out, into models/profile.json; no rows
-    are kept.
+    In a project: counts per column of the data on disk and of the model's predictions, into models/profile.parquet. With REFERENCE (a
+    Parquet or CSV file, a folder or a glob), anywhere: the profile of that table, into --output. No rows are kept.
     """
-    return run(find())
+    if reference is None:
+        from modelyard.project import find
+
+        if output or time or prediction or label or segments:
+            raise UsageError("These options need a REFERENCE; a project's profile follows modelyard.yaml.", "Name a table, or leave the options out.")
+        return run(find())
+    if output is None:
+        raise UsageError("Where shall the profile go?", "Add -o ref.profile.")
+    roles: dict[str, Role] = {}
+    if prediction:
+        roles[prediction] = "prediction"
+    if label:
+        roles[label] = "label"
+    return table(reference, output, time=time, roles=roles, segments=segments, block_days=block_days)

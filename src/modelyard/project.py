@@ -26,7 +26,7 @@ from modelyard.policy import Policy
 RAW = Path("data/raw")
 MODEL = Path("models/model.onnx")
 EXAMPLES = Path("models/examples.json")
-PROFILE = Path("models/profile.json")
+PROFILE = Path("models/profile.parquet")
 REPORTS = Path("reports")
 RELEASE = Path("releases/production.yaml")
 CARD = Path("releases/model-card.md")

@@ -175,6 +175,16 @@ def versions(registry: Registry, name: str) -> list[Version]:
     return sorted(map(_version, found), key=lambda version: int(version.version))
 
 
+def logical_dates(registry: Registry, experiment: str) -> list[str]:
+    """Logical dates of the newest runs of an experiment; none where there is no such experiment."""
+    with _calls(registry.folder):
+        found = registry.client.get_experiment_by_name(experiment)
+        if found is None:
+            return []
+        runs = registry.client.search_runs([found.experiment_id], max_results=100)
+        return [run.data.tags["logical_date"] for run in runs if "logical_date" in run.data.tags]
+
+
 def get_version(registry: Registry, name: str, version: str) -> Version | None:
     """A version by its number; None where it does not exist."""
     return next((known for known in versions(registry, name) if known.version == version), None)

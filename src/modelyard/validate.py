@@ -10,7 +10,7 @@ import click
 from pydantic import BaseModel, Field
 
 from modelyard.errors import ProjectError
-from modelyard.outcome import Outcome
+from modelyard.outcome import Alert, Outcome
 from modelyard.project import RAW, Project, find
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REPORT = "validate.json"
 QUARANTINE = Path(".modelyard/quarantine")
 _EXAMPLES = 3
+_NEWS = 20  # failures in a comment
 
 
 class Failure(BaseModel):
@@ -131,7 +132,13 @@ def run(project: Project) -> Outcome:
             "quarantined": " ".join(b.period for b in batches if b.quarantined),
         },
         problems=problems,
-        alert="" if valid else f"Modelyard: data of {project.policy.name} were refused",
+        alert=Alert(
+            key=f"validate:{project.policy.name}",
+            title=f"Modelyard: data of {project.policy.name} were refused",
+            state=" ".join(batch.period for batch in batches if batch.failures),
+            news=f"{len(batches)} batches are valid now." if valid else "\n".join(f"- {problem}" for problem in problems[:_NEWS]),
+            over=valid,
+        ),
     )
 
 

@@ -103,7 +103,7 @@ predictions = [1 / (1 + math.exp(-(2.0 * x + noise * math.sin(1000 * x)))) for x
 for path, content in {
     "models/model.onnx": {"slope": 2.0, "noise": noise},
     "models/examples.json": {"rows": [{"x": x} for x in (-1.0, 0.25, 2.0)], "predictions": predictions},
-    "models/profile.json": {},
+    "models/profile.parquet": {},
     "reports/train.json": {"loss": 0.5, "rows": 3},
 }.items():
     Path(path).parent.mkdir(exist_ok=True)
@@ -116,7 +116,7 @@ stages:
     cmd: python src/PACKAGE/train.py
     deps: [data/raw, src/PACKAGE/train.py, src/PACKAGE/model.py]
     params: [noise]
-    outs: [models/model.onnx, models/examples.json, models/profile.json]
+    outs: [models/model.onnx, models/examples.json, models/profile.parquet]
     metrics: [reports/train.json]
 """
 

@@ -16,7 +16,7 @@ import pytest
 
 from modelyard import github
 from modelyard.errors import ForgeError
-from modelyard.outcome import Outcome
+from modelyard.outcome import Alert, Outcome
 
 REPOSITORY = "Owner/flights"
 TOKEN = "t0-ken"
@@ -51,16 +51,29 @@ class Forge:
             case "PATCH", "pulls", number:
                 return 200, next(p for p in self.pulls if p["number"] == int(number)), ""
             case "POST", "issues":
-                self.issues.append({"number": len(self.issues) + 1, "title": body["title"], "html_url": "issue/new"})
+                assert set(body) == {"title", "body"}
+                number = 1 + max((issue["number"] for issue in self.issues), default=0)
+                self.issues.append(issue(number, body["body"], title=body["title"], user={"type": "Bot"}))
                 return 201, self.issues[-1], ""
             case "POST", "issues", _, "comments":
                 return 201, {}, ""
+            case "PATCH", "issues", number:
+                assert set(body) <= {"title", "body", "state"}
+                (mine,) = [issue for issue in self.issues if issue["number"] == int(number)]
+                mine |= body
+                self.issues = [issue for issue in self.issues if issue["state"] == "open"]  # the others are not listed
+                return 201, mine, ""
         return 404, {"message": "Not Found"}, ""
 
 
 def pull(number: int, head: str, owner: str | None = REPOSITORY) -> dict[str, Any]:
     source = {"full_name": owner} if owner else None
     return {"number": number, "html_url": f"pull/{number}", "head": {"ref": head, "repo": source}}
+
+
+def issue(number: int, body: str | None, **more: Any) -> dict[str, Any]:
+    """One that the job's own bot opened: GitHub calls it an outsider, and a bot."""
+    return {"number": number, "html_url": f"issue/{number}", "body": body, "state": "open", "author_association": "NONE", **more}
 
 
 @pytest.fixture
@@ -141,19 +154,106 @@ def test_our_pull_request_is_found_behind_many_others(forge: Forge) -> None:
     assert forge.calls[0][:2] == ("PATCH", "pulls/121")
 
 
-def test_an_issue_is_opened_once_and_then_commented_on(forge: Forge) -> None:
-    """A pull request of the same title, which GitHub lists among the issues, is not taken for it."""
-    forge.issues = [{"number": 1, "title": "drift", "html_url": "pull/1", "pull_request": {"url": "pull/1"}}]
-    door = github.forge()
-    assert door
+def alert(state: str = "alert: volume", **more: Any) -> Outcome:
+    given: dict[str, Any] = {"key": "monitor:flights", "title": "flights needs a look", "state": state, "news": f"news: {state}", **more}
+    return Outcome(verdict="alert", summary=f"summary: {state}", alert=Alert(**given))
 
-    addresses = [door.open_or_update_issue(title="drift", body=body) for body in ("first", "second")]
 
-    assert addresses == ["issue/new"] * 2
+def publish(*outcomes: Outcome) -> None:
+    for outcome in outcomes:
+        github.publish(outcome)
+
+
+def test_an_issue_lives_as_long_as_its_alarm(forge: Forge) -> None:
+    """Opened once; its text is that of the latest check, a comment comes where the state changed; closed when it is over, and then anew."""
+    publish(alert(), alert(), alert("alert: volume age"), alert(over=True, news="Over."), alert(over=True), alert())
+
+    def text(state: str) -> dict[str, str]:
+        return {"title": "flights needs a look", "body": f"summary: {state}\n\n<!-- modelyard:monitor:flights {state} -->"}
+
     assert forge.calls == [
-        ("POST", "issues", {"title": "drift", "body": "first"}),
-        ("POST", "issues/2/comments", {"body": "second"}),
+        ("POST", "issues", text("alert: volume")),
+        ("PATCH", "issues/1", text("alert: volume")),
+        ("POST", "issues/1/comments", {"body": "news: alert: volume age"}),
+        ("PATCH", "issues/1", text("alert: volume age")),
+        ("POST", "issues/1/comments", {"body": "Over."}),
+        ("PATCH", "issues/1", {"state": "closed"}),
+        ("POST", "issues", text("alert: volume")),
     ]
+
+
+def test_other_issues_are_left_alone(forge: Forge) -> None:
+    """Neither one of another key, nor one that quotes our mark before its own, nor a pull request, nor text without a mark is ours."""
+    mark = "<!-- modelyard:monitor:flights alert: volume -->"
+    forge.issues = [
+        issue(1, "<!-- modelyard:monitor:flights-2 alert: volume -->", user={"type": "Bot"}),
+        issue(2, f"{mark} <!-- modelyard:validate:flights 2013-05 -->", user={"type": "Bot"}),
+        issue(3, mark, pull_request={"url": "pull/3"}),
+        issue(4, None),
+        issue(5, "monitor:flights"),
+    ]
+
+    publish(alert(over=True), alert())
+
+    assert [call[:2] for call in forge.calls] == [("POST", "issues")]
+
+
+def test_a_stranger_cannot_take_the_issue_s_place(forge: Forge) -> None:
+    """On GitHub, an outsider's issue with our mark is passed over; the repository's people may open it anew, and other forges don't say."""
+    mark = "<!-- modelyard:monitor:flights alert: volume -->"
+    forge.issues = [issue(1, mark, user={"type": "User"}), issue(2, mark, author_association="OWNER", user={"type": "User"})]
+    publish(alert())
+    forge.issues = [
+        {"number": 7, "html_url": "issue/7", "body": mark, "state": "open", "user": {"login": "gitea-actions"}, "pull_request": None}
+    ]
+    publish(alert())
+
+    assert [call[:2] for call in forge.calls] == [("PATCH", "issues/2"), ("PATCH", "issues/7")]
+
+
+def test_our_issue_is_found_behind_many_others_and_all_of_it_are_closed(forge: Forge) -> None:
+    """All pages are read, also where closing makes them shorter; somebody had opened an old one again."""
+    mark = "text\r\n\r\n<!-- modelyard:monitor:flights alert: volume -->\r\n"
+    forge.issues = [issue(number, mark if number in (60, 121) else "feature", user={"type": "Bot"}) for number in range(1, 122)]
+
+    publish(alert(), alert(over=True))
+
+    patched = [(path, body.get("state")) for method, path, body in forge.calls if method == "PATCH"]
+    assert patched == [("issues/60", None), ("issues/60", "closed"), ("issues/121", "closed")]
+
+
+@pytest.mark.parametrize(("key", "state"), [("a table.profile", ""), ("monitor:x", "a --> <!-- b\n\nc"), ("monitor:x", "é < ü")])
+def test_a_mark_is_found_again_whatever_it_holds(forge: Forge, key: str, state: str) -> None:
+    """Spaces, nothing, and what would end the mark: the same state is no news."""
+    publish(alert(state, key=key, body="text"), alert(state, key=key, body="text"))
+
+    assert [call[:2] for call in forge.calls] == [("POST", "issues"), ("PATCH", "issues/1")]
+
+
+def test_a_comment_that_is_refused_comes_with_the_next_check(forge: Forge, capfd: pytest.CaptureFixture[str]) -> None:
+    """News are not lost: the mark changes after the comment."""
+    publish(alert())
+    forge.refuse = (403, {"message": "no"})
+    publish(alert("alert: age"))
+    forge.refuse = None
+    publish(alert("alert: age"))
+
+    assert [call[:2] for call in forge.calls] == [("POST", "issues"), ("POST", "issues/1/comments"), ("PATCH", "issues/1")]
+
+
+def test_a_job_that_may_not_write_issues_does_not_warn_that_all_is_well(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As ci's, which validates too: what it cannot close is said in its log, and is no annotation."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    publish(alert())
+    forge.refuse = (403, {"message": "Resource not accessible by integration"})
+    capfd.readouterr()
+    publish(alert(over=True))
+
+    told = capfd.readouterr()
+    assert "::warning" not in told.out
+    assert "could not be closed" in told.err
 
 
 @pytest.mark.parametrize(
@@ -192,10 +292,12 @@ def test_a_local_run_reaches_no_forge(forge: Forge, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(name, "true")
 
     assert github.forge() is None
-    github.publish(Outcome(verdict="alert", summary="drift", alert="Look at it"))
+    publish(alert(title="Look at it"), alert(title="All is well", over=True))
 
     assert forge.calls == []
-    assert "would open the issue 'Look at it'" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "would open the issue 'Look at it'" in told
+    assert "All is well" not in told
 
 
 def test_an_alert_opens_an_issue_with_a_link_to_the_run(
@@ -206,12 +308,14 @@ def test_an_alert_opens_an_issue_with_a_link_to_the_run(
     monkeypatch.setenv("GITHUB_RUN_ID", "7")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
 
-    github.publish(Outcome(verdict="alert", summary="x" * 100_000, alert="Look"))
+    publish(alert(body="x" * 100_000), alert("more", body="x", news="y" * 100_000))
     forge.refuse = (403, {"message": "no"})
-    github.publish(Outcome(verdict="alert", summary="x", alert="Look again"))
+    publish(alert(title="Look again"))
 
+    for call in forge.calls[:2]:
+        assert f"\n\nhttps://forge.example/{REPOSITORY}/actions/runs/7" in call[2]["body"]
+        assert len(call[2]["body"]) < 65_536
     body = forge.calls[0][2]["body"]
-    assert body.endswith(f"https://forge.example/{REPOSITORY}/actions/runs/7")
     assert len(body) < 65_536
     assert "::warning::The issue 'Look again' was not opened." in capfd.readouterr().out
 

@@ -47,6 +47,18 @@ def test_a_short_policy_is_enough(tmp_path: Path) -> None:
     assert found.evaluate.criteria["roc_auc"].min == 0.6
 
 
+@pytest.mark.parametrize(("section", "days"), [({}, 14), ({"block_days": 3}, 6), ({"block_days": 3, "stale_days": 5}, 5)])
+def test_stale_is_twice_a_block_where_nothing_is_said(section: dict[str, Any], days: int) -> None:
+    """A whole block may be late; two without a new row are a fault."""
+    assert policy.Monitor(**section).stale_after == days
+
+
+@pytest.mark.parametrize("section", [{"window_days": 7, "windows": {"need": 1, "of": 1}}, {"window_days": 4, "block_days": 2}])
+def test_a_short_window_asks_for_a_rule_that_it_can_reach(section: dict[str, Any]) -> None:
+    """Fewer blocks, or shorter ones."""
+    assert policy.Monitor(**section).window_days == section["window_days"]
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
@@ -54,6 +66,7 @@ def test_a_short_policy_is_enough(tmp_path: Path) -> None:
         ("evaluate.tolerence", "evaluate.tolerence: unknown key; did you mean 'tolerance'?"),
         ("monitor.volume.mix", "monitor.volume.mix: unknown key; did you mean 'min'?"),
         ("evaluate.criteria.roc_auc.maxi", "evaluate.criteria.roc_auc.maxi: unknown key; did you mean 'max'?"),
+        ("monitor.windows.off", "monitor.windows.off: unknown key; did you mean 'of'?"),
         ("risk.zzz", "risk.zzz: unknown key; known are level, owner, purpose"),
     ],
 )
@@ -73,6 +86,11 @@ def test_an_unknown_key_gets_the_nearest_name(path: str, message: str) -> None:
         ("evaluate.metric", "mae", "'mae' is no metric of a binary task; known are roc_auc, average_precision"),
         ("evaluate.criteria", {"rmse": {"max": 1}}, "'rmse' is no metric of a binary task"),
         ("monitor.missing", 5, "less than or equal to 1"),
+        ("monitor.alpha", 0, "greater than 0"),
+        ("monitor.approval", "maybe", "'none' or 'required'"),
+        ("monitor.windows", {"need": 3, "of": 2}, "need: 3 of 2 blocks cannot alarm"),
+        ("monitor.window_days", 13, "windows.need: 2 blocks of 7 days must alarm, and window_days: 13 holds 1"),
+        ("monitor.block_days", 30, "windows.need: 2 blocks of 30 days must alarm, and window_days: 28 holds 0"),
         ("name", "My Model", "pattern"),
         ("package", "my-package", "pattern"),
         ("serving.deploy", "deploy.sh", "list"),

@@ -38,7 +38,7 @@ def test_a_model_to_promote_becomes_a_version(trained: Project, monkeypatch: pyt
     }
     assert run.data.params == {"noise": "2.0"}
     assert 0.5 < run.data.metrics["roc_auc"] < 1
-    for name in ("reports/evaluate.json", "models/examples.json", "models/profile.json"):
+    for name in ("reports/evaluate.json", "models/examples.json", "models/profile.parquet"):
         kept = registry.download(store(trained), version.run_id, Path(name).name, tmp_path)
         assert kept.read_bytes() == (trained.root / name).read_bytes()
     assert len([p for p in (trained.root / state.FOLDER / "dvc").rglob("*") if p.is_file()]) >= 5

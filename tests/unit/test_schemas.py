@@ -10,10 +10,12 @@ import yaml
 from jsonschema import Draft202012Validator
 from unit import mini_project
 
-from modelyard import evaluate, jsonfile, monitor, profile, release, schemas, validate
+from modelyard import evaluate, jsonfile, profile, release, schemas, validate
 from modelyard.clock import parse
+from modelyard.evaluate.report import Evaluation
+from modelyard.monitor import live, watch
 
-NAMES = ["evaluate", "monitor", "policy", "profile", "release", "validate"]
+NAMES = ["evaluate", "monitor", "policy", "release", "validate"]
 
 
 def test_the_committed_schemas_are_fresh() -> None:
@@ -30,8 +32,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     profile.run(project)
     champion = mini_project.released(project, noise=1.0)
     jsonfile.write(project.report("evaluate.json"), evaluate.judge(project, champion))
-    jsonfile.write(project.report("monitor.json"), monitor.watch(project, champion, parse("2013-04-01")))
-    files = {"policy": root / "modelyard.yaml", "profile": root / "models/profile.json"}
+    watch.write(project.report("monitor.json"), live.look(project, champion, parse("2013-04-01")))
+    files = {"policy": root / "modelyard.yaml"}
     files |= {name: root / f"reports/{name}.json" for name in ("evaluate", "monitor", "validate")}
     return {name: json.loads(path.read_text()) for name, path in files.items()} | {
         "release": yaml.safe_load(release.write(champion.release))
@@ -52,10 +54,9 @@ def test_what_is_written_fits_its_schema(name: str, documents: dict[str, object]
 def test_a_report_of_another_shape_is_refused(tmp_path: Path) -> None:
     """A file of another version is told by its first problem, with what to run."""
     from modelyard.errors import ProjectError
-    from modelyard.monitor.profile import Profile
 
-    path = tmp_path / "profile.json"
+    path = tmp_path / "evaluate.json"
     path.write_text('{"version": 9}')
 
     with pytest.raises(ProjectError, match="version"):
-        jsonfile.read(path, Profile, "Run `modelyard train`.")
+        jsonfile.read(path, Evaluation, "Run `modelyard train`.")

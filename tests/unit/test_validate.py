@@ -61,6 +61,21 @@ def test_a_range_is_refused_by_name_and_number(project: Project) -> None:
     assert outcome.problems[0].removeprefix("2013-02: ") in outcome.summary
 
 
+def test_people_are_told_of_refused_periods_until_all_are_valid(project: Project) -> None:
+    """The same periods are no news; batches that are valid again close the issue."""
+    well = validate.run(project).alert
+    _spoil(project, "x", 80.5, 56)
+    outcome = validate.run(project)
+
+    assert well
+    assert well.over
+    assert outcome.alert
+    assert (
+        (outcome.alert.key, outcome.alert.state, outcome.alert.over) == (well.key, "2013-02", False) == ("validate:mini", "2013-02", False)
+    )
+    assert outcome.alert.news == f"- {outcome.problems[0]}"
+
+
 def test_missing_values_are_refused_by_name_and_number(project: Project) -> None:
     """A required column with gaps is told as missing."""
     _spoil(project, "x", None, 112)

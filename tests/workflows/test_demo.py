@@ -20,7 +20,8 @@ STORY = [
     ("2013-04-01", "promote", "push", "live"),
     ("2013-05-01", "monitor", "schedule", "retrain"),
     ("2013-05-01", "promote", "push", "live"),
-    ("2013-06-01", "monitor", "schedule", "retrain"),
+    ("2013-06-01", "monitor", "schedule", "alert"),
+    ("2013-06-02", "train", "schedule", "invalid"),
     ("2013-06-04", "train", "repository_dispatch", "promote"),
     ("2013-06-04", "promote", "push", "live"),
     ("2013-06-06", "rollback", "workflow_dispatch", "live"),
@@ -35,23 +36,27 @@ def demo(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_story_is_played_and_told(tmp_path: Path) -> None:
-    """Every run ends as told, the broken month is refused by name and number, and page, table and history agree."""
+    """Every run ends as told; people are called of the broken month, which is refused by name and number; page, table and history agree."""
     done = demo("yard", "--months", "2", "--json", "runs.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
     runs = json.loads((tmp_path / "runs.json").read_text())
     assert [(run["date"][:10], run["workflow"], run["event"], run["verdict"]) for run in runs] == STORY
     assert {run["conclusion"] for run in runs} == {"success"}
-    refused = runs[5]["outputs"]
+    called, refused = runs[5]["outputs"], runs[6]["outputs"]
+    assert called["start"] == "false"
+    assert called["reason"].startswith("The data are broken (schema: ")
+    assert "the training that is due" in called["reason"]
     assert (refused["invalid"], refused["quarantined"]) == ("2013-05", "2013-05")
     root = tmp_path / "yard" / "flights"
     past = history.releases(root)
     assert [entry.release.model.version for entry in past] == ["3", "2", "3", "2", "1"]
     page = (tmp_path / "yard" / "report" / "index.html").read_text()
     assert "<svg" in page
-    assert re.findall(r"<td>(promote|data refused)</td>", page.partition("workflow runs")[0]) == [
+    assert re.findall(r"<td>(promote|data refused|not trained)</td>", page.partition("workflow runs")[0]) == [
         "promote",
         "promote",
+        "not trained",
         "data refused",
         "promote",
     ]

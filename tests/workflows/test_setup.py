@@ -39,6 +39,7 @@ def test_an_action_used_by_itself_brings_the_toolkit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     program = Path(files["GITHUB_PATH"].strip()) / "modelyard"
     assert subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.startswith("modelyard, version")
+    subprocess.run([program.with_name("python"), "-c", "import apprise"], check=True)  # monitor's notifications
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -104,13 +104,24 @@ def _month(yard: Yard, tale: Tale, month: datetime, date: datetime) -> None:
     run = _happen(yard, tale, "schedule", "monitor", date)
     tale.chapters.append(_close(yard, tale, run, date, month))
     if broken:
-        if _output(run, "validate.verdict") != "invalid":
-            raise WorkflowError(f"{month:%B} arrived broken and was not refused.")
-        stage.repair(yard)
-        date += timedelta(days=3)
-        _title(f"{date.day} {date:%B}: upstream has repaired {month:%B} and sends the event new-data")
-        run = _happen(yard, tale, "repository_dispatch", "train", date, payload={"event_type": "new-data", "client_payload": {}})
-        tale.chapters.append(_close(yard, tale, run, date, month))
+        _mend(yard, tale, month, date, _output(run, "monitor.verdict"))
+
+
+def _mend(yard: Yard, tale: Tale, month: datetime, date: datetime, verdict: str) -> None:
+    """A broken month: monitor has called people, the next day's training refuses it, and two days later it is whole."""
+    if verdict != "alert":
+        raise WorkflowError(f"{month:%B} arrived broken, and monitor said {verdict or 'nothing'}.")
+    date += timedelta(days=1)
+    _title(f"{date.day} {date:%B}: nobody has looked yet; the schedule runs train, which checks the data itself")
+    run = _happen(yard, tale, "schedule", "train", date)
+    tale.chapters.append(_close(yard, tale, run, date, month))
+    if _output(run, "validate.verdict") != "invalid":
+        raise WorkflowError(f"{month:%B} arrived broken and was not refused.")
+    stage.repair(yard)
+    date += timedelta(days=2)
+    _title(f"{date.day} {date:%B}: upstream has repaired {month:%B} and sends the event new-data")
+    run = _happen(yard, tale, "repository_dispatch", "train", date, payload={"event_type": "new-data", "client_payload": {}})
+    tale.chapters.append(_close(yard, tale, run, date, month))
 
 
 def _roll_back(yard: Yard, tale: Tale, date: datetime) -> None:

@@ -1,7 +1,8 @@
-"""Champion against challenger on the same rows: a paired bootstrap over days. No I/O."""
+"""Champion against challenger on the same rows, or one model alone: a bootstrap over days. No I/O."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -9,6 +10,9 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from modelyard.evaluate import statistic
+
+#: Multiplicities of the days (replicates, days) -> values and their standard errors (replicates,).
+Studentized = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 #: With fewer days an interval says nothing that can be trusted.
 MINIMUM_DAYS = 7
@@ -36,6 +40,18 @@ class Comparison(BaseModel):
     days: int
     rows: int
     replicates: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A metric of one model, with one-sided bounds at the confidence of the draw."""
+
+    value: float
+    lower: float
+    upper: float
+    se: float
+    days: int
+    rows: int
 
 
 def compare(
@@ -85,10 +101,7 @@ def compare(
     P. Hall, "On symmetric bootstrap confidence intervals", J. R. Statist. Soc. B 50 (1988); B. Efron, "Jackknife-after-bootstrap
     standard errors and influence functions", same journal 54 (1992).
     """
-    _, position = np.unique(day, return_inverse=True)
-    days = int(position.max()) + 1 if len(position) else 0
-    if days < MINIMUM_DAYS:
-        raise ValueError(f"an interval needs {MINIMUM_DAYS} days, not {days}")
+    position, days = _positions(day)
     sign = 1.0 if more_is_better else -1.0
     first = statistic.build(metric, position, label, challenger)
     second = statistic.build(metric, position, label, champion)
@@ -96,17 +109,9 @@ def compare(
     def improvement(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(invalid="ignore", divide="ignore"):  # a replicate of one class only has no AUC; _quantile counts it
             (a, da), (b, db) = first(c), second(c)
-            spread = np.sqrt(days / (days - 1) * (c * (da - db) ** 2).sum(axis=1))
-        rounding = 1e-12 * (1 + np.abs(a) + np.abs(b))  # where each day improves alike, what is left is no spread
-        return sign * (a - b), np.where(spread > rounding, spread, 0.0)
+        return sign * (a - b), _spread(c, da - db, np.abs(a) + np.abs(b))
 
-    at, error = improvement(np.ones((1, days)))
-    difference, se = float(at[0]), float(error[0])
-    draws = np.random.default_rng(draw.seed).multinomial(days, np.full(days, 1 / days), size=draw.replicates).astype(float)
-    value, spread = improvement(draws)
-    reach = _quantile(np.abs(value - difference), spread, 2 * draw.confidence - 1) if se > 0 else 0.0
-    if not np.isfinite(reach):
-        raise ValueError("too few days hold both classes")
+    difference, se, reach = _bootstrap(improvement, days, draw)
     return Comparison(
         metric=metric,
         difference=difference,
@@ -119,6 +124,66 @@ def compare(
         replicates=draw.replicates,
         detectable=(reach + NormalDist().inv_cdf(0.8)) * se,
     )
+
+
+def interval(
+    metric: str, day: np.ndarray, label: np.ndarray, score: np.ndarray, draw: Draw, *, stretch: np.ndarray | None = None
+) -> Interval:
+    """Interval of one model's metric, by the same bootstrap as :func:`compare`.
+
+    Parameters
+    ----------
+    day, label, score
+        (n,) as there.
+    stretch
+        (n,) stretch of time that the row lies in, equal for rows of one day. The value is then the mean of the metric over the
+        stretches, not the metric of all rows: pairs of rows from distant days do not enter.
+
+    Raises
+    ------
+    ValueError
+        As there.
+    """
+    position, days = _positions(day)
+    groups = np.zeros(len(position), dtype=np.int64) if stretch is None else stretch
+    function = statistic.mean_over(metric, groups, position, label, score)
+
+    def single(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value, slope = function(c)
+        return value, _spread(c, slope, np.abs(value))
+
+    value, se, reach = _bootstrap(single, days, draw)
+    return Interval(value, value - reach * se, value + reach * se, se, days, len(label))
+
+
+def _positions(day: np.ndarray) -> tuple[np.ndarray, int]:
+    """The days as 0 .. D-1, and D."""
+    _, position = np.unique(day, return_inverse=True)
+    days = int(position.max()) + 1 if len(position) else 0
+    if days < MINIMUM_DAYS:
+        raise ValueError(f"an interval needs {MINIMUM_DAYS} days, not {days}")
+    return position, days
+
+
+def _spread(c: np.ndarray, slope: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The infinitesimal jackknife's standard error; ``size`` is that of the values that the slope was taken of."""
+    days = c.shape[1]
+    with np.errstate(invalid="ignore"):  # a replicate of one class only has no AUC; _quantile counts it
+        spread = np.sqrt(days / (days - 1) * (c * slope**2).sum(axis=1))
+    return np.where(spread > 1e-12 * (1 + size), spread, 0.0)  # where each day is alike, what is left is rounding
+
+
+def _bootstrap(function: Studentized, days: int, draw: Draw) -> tuple[float, float, float]:
+    """Value and standard error on the days as they are, and how many standard errors the bounds are away."""
+    at, error = function(np.ones((1, days)))
+    value, se = float(at[0]), float(error[0])
+    draws = np.random.default_rng(draw.seed).multinomial(days, np.full(days, 1 / days), size=draw.replicates).astype(float)
+    values, spread = function(draws)
+    reach = _quantile(np.abs(values - value), spread, 2 * draw.confidence - 1) if se > 0 else 0.0
+    if not np.isfinite(reach):
+        raise ValueError("too few days hold both classes")
+    return value, se, reach
 
 
 def _quantile(distance: np.ndarray, spread: np.ndarray, level: float) -> float:

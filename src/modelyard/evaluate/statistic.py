@@ -15,9 +15,12 @@ import numpy as np
 #: Multiplicities (replicates, days) -> values (replicates,) and gradients (replicates, days).
 Statistic = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
+#: ROC AUC of the pairs whose rows share a day: no metric of a policy, but what tells two models apart with the least noise.
+SAME_DAY_AUC = "roc_auc of one day"
+
 
 def build(name: str, day: np.ndarray, label: np.ndarray, score: np.ndarray) -> Statistic:
-    """The metric ``name`` over days.
+    """The metric ``name`` over days, or :data:`SAME_DAY_AUC`.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ def build(name: str, day: np.ndarray, label: np.ndarray, score: np.ndarray) -> S
     """
     if name == "roc_auc":
         return _roc_auc(day, label, score)
+    if name == SAME_DAY_AUC:
+        return _same_day_auc(day, label, score)
     if name == "average_precision":
         return _average_precision(day, label, score)
     if name == "r2":
@@ -39,6 +44,31 @@ def build(name: str, day: np.ndarray, label: np.ndarray, score: np.ndarray) -> S
         p = np.clip(score, tiny, 1 - tiny)
         return _mean(day, -(label * np.log(p) + (1 - label) * np.log(1 - p)))
     return _mean(day, np.abs(score - label) if name == "mae" else (score - label) ** 2)
+
+
+def mean_over(name: str, group: np.ndarray, day: np.ndarray, label: np.ndarray, score: np.ndarray) -> Statistic:
+    """The mean of the metric over groups of days, each group a function of its own days only.
+
+    Parameters
+    ----------
+    group
+        (n,) equal for the rows of one day.
+    """
+    parts = []
+    for name_of in np.unique(group):
+        rows = group == name_of
+        days, local = np.unique(day[rows], return_inverse=True)
+        parts.append((days, build(name, local, label[rows], score[rows])))
+
+    def statistic(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, slope = np.zeros(len(c)), np.zeros(c.shape)
+        for days, part in parts:
+            values, slopes = part(c[:, days])
+            value += values / len(parts)
+            slope[:, days] = slopes / len(parts)
+        return value, slope
+
+    return statistic
 
 
 def wins(day: np.ndarray, label: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -67,6 +97,21 @@ def _roc_auc(day: np.ndarray, label: np.ndarray, score: np.ndarray) -> Statistic
         value = np.einsum("rd,de,re->r", c, matrix, c, optimize=True) / (p * n)
         slope = (c @ matrix.T + c @ matrix) / (p * n)[:, None]
         return value, slope - value[:, None] * (ones / p[:, None] + zeros / n[:, None])
+
+    return statistic
+
+
+def _same_day_auc(day: np.ndarray, label: np.ndarray, score: np.ndarray) -> Statistic:
+    right = np.empty(int(day.max()) + 1)
+    for d in range(len(right)):
+        rows = day == d
+        right[d] = wins(np.zeros(rows.sum(), dtype=np.int64), label[rows], score[rows])[0, 0] if rows.any() else 0.0
+    pairs = _per_day(day, label) * _per_day(day, 1 - label)
+
+    def statistic(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        total = c @ pairs
+        value = (c @ right) / total
+        return value, (right - value[:, None] * pairs) / total[:, None]
 
     return statistic
 

@@ -1,172 +1,216 @@
-"""The window against the profile: checks, and the verdict that follows from them. No I/O.
+"""The current window beside the profile: three questions per column, and whether an answer is out of the ordinary. No I/O.
 
-==============  ============================================================================  =========
-check           fires when                                                                    verdict
-==============  ============================================================================  =========
-schema          a row or column does not fit the project's schema                             alert
-volume          rows per day, as a ratio to the training data's, leave the policy's range     alert
-missing         a column's share of missing values rose by more than the policy allows        alert
-drift           a column's or the prediction's distance reaches the policy's, and no labels   retrain
-                say how well the model does (the policy may ask for alert)
-performance     the deciding metric lost more than the policy's decay since the release       retrain
-age             the champion is as old as the policy allows                                   retrain
-release         main records another version than the registry's champion                     alert
-==============  ============================================================================  =========
-
-The verdict is the strongest, ``retrain`` before ``alert`` before ``healthy``, and every reason is listed. A broken window does
-not hold back a retraining that is due: ``train`` validates its own data and refuses what is broken.
-
-Drift is evidence only where labels are missing. Seasons move columns every month, and on the flights of the template neither
-column nor prediction drift foretold what a retraining would gain; where matured labels say that the model still does what it
-did, drift is noted and nobody is called.
+Two rules. Where the reference has at least eight complete blocks (weeks), the answers of the latest current block are set beside
+those of each reference block: a table alarms where its largest score exceeds that of every reference block, which happens by itself
+in one of (blocks + 1) checks. Else by chance, as if rows were independent: then alpha bounds the false alarms of the whole table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel
 
-from modelyard import policy
-from modelyard.monitor.profile import Column
+from modelyard.monitor import blocks as by_blocks
+from modelyard.monitor import cause, describe, distance
+from modelyard.monitor.profile import Counts, Profile
+from modelyard.monitor.report import Answer, Calibration, Shift
+from modelyard.monitor.sketch import Blocks, Cells
 
-Verdict = Literal["healthy", "alert", "retrain"]
-Status = Literal["ok", "noted", "unknown", "alert", "retrain"]
+Question = Literal["shape", "missing", "novel"]
 
-
-class Check(BaseModel):
-    """One question, its answer, and a sentence on it."""
-
-    name: Literal["schema", "volume", "missing", "drift", "performance", "age", "release"]
-    status: Status
-    message: str
+#: With fewer complete blocks the rule by blocks would alarm too often by itself.
+MINIMUM_BLOCKS = 8
+#: A smaller size is not worth an alarm, however sure it is: share of rows.
+FLOORS: dict[Question, float] = {"shape": 0.02, "missing": 0.01, "novel": 0.005}
 
 
-class Shift(BaseModel):
-    """One column (or the prediction) in the window, beside the profile."""
+@dataclass(frozen=True)
+class Comparison:
+    """What was found."""
 
-    missing: float
-    missing_before: float
-    distance: float | None
-    drifted: bool
-
-
-class Performance(BaseModel):
-    """The deciding metric on the window's labelled rows."""
-
-    metric: str
-    value: float
-    at_release: float
-    loss: float
-    rows: int
-    days: int
+    shifts: tuple[Shift, ...]  # the prediction first, then what alarms, then by importance and size
+    calibration: Calibration
+    alarms: tuple[frozenset[tuple[str, Question]], ...]  # per current block, the latest first; one for all by chance
 
 
-def js_distance(first: list[int], second: list[int]) -> float | None:
-    r"""Jensen-Shannon distance of two counts over the same cells.
-
-    .. math:: \sqrt{\tfrac12 \sum_i p_i \log_2\frac{p_i}{m_i} + \tfrac12 \sum_i q_i \log_2\frac{q_i}{m_i}}, \quad m = \tfrac12 (p + q)
-
-    with p and q the shares. 0 where they are equal, 1 where no cell is shared (base 2); None where one side has no counts.
-
-    Examples
-    --------
-    >>> js_distance([1, 1], [10, 10]), js_distance([5, 0], [0, 7])
-    (0.0, 1.0)
-
-    References
-    ----------
-    D. M. Endres, J. E. Schindelin, "A new metric for probability distributions", IEEE Trans. Inf. Theory 49 (2003).
-    """
-    if not sum(first) or not sum(second):
-        return None
-    p, q = np.asarray(first) / sum(first), np.asarray(second) / sum(second)
-    m = (p + q) / 2
-    parts = [float(np.sum(s[s > 0] * np.log2(s[s > 0] / m[s > 0]))) for s in (p, q)]
-    return float(np.sqrt(min(1.0, max(0.0, sum(parts) / 2))))
-
-
-def shift(before: Column, now: Column, limit: float) -> Shift:
-    """Set one column's counts beside the profile's."""
-    distance = js_distance(before.counts, now.counts)
-    drifted = distance is not None and distance >= limit
-    return Shift(missing=now.missing_share, missing_before=before.missing_share, distance=distance, drifted=drifted)
-
-
-def volume(rows: int, days: int, rows_before: int, days_before: float, limits: policy.Volume) -> Check:
-    """Rows per day against the training data's."""
-    before = rows_before / days_before
-    ratio = rows / days / before
-    text = f"{rows / days:,.0f} rows a day, {ratio:.2f} times the training data's {before:,.0f}"
-    if limits.min <= ratio <= limits.max:
-        return Check(name="volume", status="ok", message=f"{text}.")
-    return Check(name="volume", status="alert", message=f"{text}; {limits.min:g} to {limits.max:g} are allowed.")
-
-
-def missing(columns: dict[str, Shift], limit: float) -> Check:
-    """Rise of the share of missing values, per column."""
-    risen = {name: s for name, s in columns.items() if s.missing - s.missing_before > limit}
-    if not risen:
-        return Check(name="missing", status="ok", message=f"No column misses {limit:.0%} more than in training.")
-    told = ", ".join(f"{name} {s.missing:.1%} (in training {s.missing_before:.1%})" for name, s in risen.items())
-    return Check(name="missing", status="alert", message=f"Missing values rose: {told}.")
-
-
-def drift(columns: dict[str, Shift], prediction: Shift | None, limit: float, judged: bool, verdict: Literal["alert", "retrain"]) -> Check:
-    """Distances of the prediction and of each column.
+def compare(profile: Profile, current: Counts, window: Blocks | None, alpha: float = 0.01) -> Comparison:
+    """Ask the three questions of each column.
 
     Parameters
     ----------
-    judged
-        Labels say how well the model does on this window.
-    verdict
-        What drift says where they do not.
+    current
+        The window, counted over the profile's layout.
+    window
+        The blocks that ``current`` was counted by.
+    alpha
+        Chance of a false alarm of the whole table, where the rule is by chance.
     """
-    moved = {**({"the prediction": prediction} if prediction else {}), **columns}
-    told = ", ".join(f"{name} {s.distance:.2f}" for name, s in moved.items() if s.drifted)
-    if not told:
-        return Check(name="drift", status="ok", message=f"No distance to the profile reaches {limit:g}.")
-    return Check(name="drift", status="noted" if judged else verdict, message=f"Distance to the profile of {limit:g} or more: {told}.")
+    known = profile.layout.blocks.complete if profile.layout.blocks else 0
+    reference = [b for b in range(known) if profile.counts.rows[b]]
+    now = [b for b in range(window.complete) if current.rows[b]] if window else []
+    if len(reference) >= MINIMUM_BLOCKS and now and window and profile.layout.blocks and now[0] == 0:
+        found = _by_blocks(profile, current, reference, now, window)
+    else:
+        found = _by_chance(profile, current, alpha)
+    shifts = [_described(profile, current, shift, reference, now) for shift in found.shifts]
+    shifts.sort(key=lambda s: (s.role != "prediction", s.role == "label", not s.alarm, -(s.importance or 0), -(s.shape.size if s.shape else 0)))
+    return replace(found, shifts=tuple(shifts))
 
 
-def performance(found: Performance | None, unknown: str, decay: float) -> Check:
-    """The metric's loss since the release; ``unknown`` says why there is none to tell."""
-    if found is None:
-        return Check(name="performance", status="unknown", message=f"Not known: {unknown}.")
-    text = f"{found.metric} {found.value:.4f} on {found.rows:,} labelled rows; at release {found.at_release:.4f}"
-    if found.loss > decay:
-        return Check(name="performance", status="retrain", message=f"{text}: lost {found.loss:.4f}, more than {decay:g}.")
-    return Check(name="performance", status="ok", message=f"{text}.")
+def _questions(column: Cells) -> tuple[Question, ...]:
+    """Missing labels are not known yet, so nothing is asked of them; a sequence has no shape."""
+    if column.kind == "sequence":
+        return ("missing",) if column.role != "label" else ()
+    return ("shape",) if column.role == "label" else ("shape", "missing", "novel")
 
 
-def age(days: float, limit: int | None) -> Check:
-    """Days since the champion's logical date."""
-    if limit is not None and days >= limit:
-        return Check(name="age", status="retrain", message=f"The champion is {days:.0f} days old; {limit} are allowed.")
-    return Check(name="age", status="ok", message=f"The champion is {days:.0f} days old" + (f" of {limit}." if limit else "."))
+def _by_blocks(profile: Profile, current: Counts, reference: list[int], now: list[int], window: Blocks) -> Comparison:
+    asked = [(column, question) for column in profile.layout.columns for question in _questions(column)]
+    alarms, tops, limits = [], [], []
+    latest = np.empty(0)
+    sizes = {(c.name, q): _sized(profile, c, q, current.cells[c.name].sum(axis=0)) for c, q in asked}
+    for b in now:
+        table = np.stack([_scores(profile, current, column, question, reference, b) for column, question in asked])
+        limit = float(table[:, :-1].max())
+        answers = {(c.name, q): _sized(profile, c, q, current.cells[c.name][b]) for c, q in asked}
+        hit = {(c.name, q) for (c, q), z in zip(asked, table[:, -1], strict=True) if z > limit and answers[c.name, q].size >= FLOORS[q]}
+        alarms.append(frozenset(hit))
+        tops.append(float(table[:, -1].max()))
+        limits.append(limit)
+        if b == now[0]:
+            latest = table
+    starts = [_moment(profile.layout.blocks, b) for b in reversed(reference)] + [_moment(window, b) for b in reversed(now)]
+    # Each current block has a limit of its own, since it is one of those compared; it is shown against the latest one's.
+    shown = [top - limit + limits[0] for top, limit in zip(reversed(tops), reversed(limits), strict=True)]
+    calibration = Calibration(
+        rule="blocks",
+        blocks=len(reference),
+        block_days=window.length / 86_400_000_000,
+        level=1 / (len(reference) + 1),
+        assumes="exchangeable blocks",
+        scores=tuple(round(float(v), 4) for v in [*latest[:, :-1].max(axis=0)[::-1], *shown]),
+        limit=round(limits[0], 4),
+        starts=tuple(starts),
+    )
+    shifts = []
+    for column in profile.layout.columns:
+        answers_of = {q: replace(sizes[column.name, q], alarm=(column.name, q) in alarms[0]) for q in _questions(column)}
+        row = next((i for i, (c, _) in enumerate(asked) if c.name == column.name), None)
+        own = () if row is None else tuple(round(float(v), 4) for v in [*latest[row, :-1][::-1], latest[row, -1]])
+        shifts.append(_shift(column, answers_of, own))
+    return Comparison(tuple(shifts), calibration, tuple(alarms))
 
 
-def release(recorded: str, live: str | None) -> Check:
-    """Whether what main records is what is live.
-
-    Parameters
-    ----------
-    recorded
-        Model version in main's release record.
-    live
-        Version of the alias ``champion``; empty where none has it, None where the registry is not there to be asked.
-    """
-    if live is None:
-        return Check(name="release", status="unknown", message="The registry was not asked: there is no state here.")
-    if live != recorded:
-        what = f"version {live} is live" if live else "nothing is live"
-        return Check(name="release", status="alert", message=f"main records version {recorded}, but {what}: run promote, or train.")
-    return Check(name="release", status="ok", message=f"Version {live} is recorded and live.")
+def _scores(profile: Profile, current: Counts, column: Cells, question: Question, reference: list[int], b: int) -> np.ndarray:
+    """(blocks + 1,): the reference's blocks and the current one."""
+    counts = np.concatenate([profile.counts.cells[column.name][reference], current.cells[column.name][[b]]])
+    known = counts[:, 1:]
+    if question == "missing":
+        return by_blocks.scores(np.stack([counts[:, 0], known.sum(axis=1)], axis=1))
+    if question == "novel":
+        return by_blocks.scores(by_blocks.alone(known))
+    if not known[-1].sum():  # nothing is known: that is not a shape
+        return np.zeros(len(reference) + 1)
+    ordered = np.stack([_ordered(column, row) for row in counts])
+    return by_blocks.scores(by_blocks.pooled(ordered))
 
 
-def decide(checks: list[Check]) -> tuple[Verdict, list[str]]:
-    """The strongest status as the verdict, and the messages of all that fired, strongest first."""
-    fired = [c for c in checks if c.status == "retrain"] + [c for c in checks if c.status == "alert"]
-    verdict: Verdict = "retrain" if fired and fired[0].status == "retrain" else "alert" if fired else "healthy"
-    return verdict, [f"{c.name}: {c.message}" for c in fired]
+def _by_chance(profile: Profile, current: Counts, alpha: float) -> Comparison:
+    asked = [(column, question) for column in profile.layout.columns for question in _questions(column)]
+    level = alpha / max(1, len(asked))
+    answers: dict[str, dict[Question, Answer]] = {column.name: {} for column in profile.layout.columns}
+    for column, question in asked:
+        now = current.cells[column.name].sum(axis=0)
+        found = _sized(profile, column, question, now)
+        chance = _chance(column, question, profile.counts.cells[column.name].sum(axis=0), now)
+        answers[column.name][question] = replace(found, chance=chance, alarm=chance < level and found.size >= FLOORS[question])
+    shifts = tuple(_shift(column, answers[column.name], ()) for column in profile.layout.columns)
+    hit = frozenset((name, q) for name, by in answers.items() for q, answer in by.items() if answer.alarm)
+    judged = bool(asked) and current.total > 0 and profile.counts.total > 0
+    calibration = Calibration(
+        rule="chance" if judged else "none", blocks=0, block_days=None, level=alpha, assumes="independent rows" if judged else "nothing"
+    )
+    return Comparison(shifts, calibration, (hit,))
+
+
+def _sized(profile: Profile, column: Cells, question: Question, now: np.ndarray) -> Answer:
+    before = profile.counts.cells[column.name].sum(axis=0)
+    if question == "shape":
+        known, seen = _ordered(column, before), _ordered(column, now)
+        if not known.sum() or not seen.sum():
+            return Answer(size=0.0)
+        return Answer(size=distance.kolmogorov(known, seen) if column.ordered else distance.total_variation(known, seen))
+    rows_before, rows = (before.sum(), now.sum()) if question == "missing" else (before[1:].sum(), now[1:].sum())
+    old = float(before[0]) if question == "missing" else float(column.novel_rows if column.kind != "continuous" else 0)
+    new = float(now[0] if question == "missing" else now[1 : 1 + column.novel].sum())
+    first, second = old / rows_before if rows_before else 0.0, new / rows if rows else 0.0
+    return Answer(size=second - first, reference=first, current=second)
+
+
+def _chance(column: Cells, question: Question, before: np.ndarray, now: np.ndarray) -> float:
+    if question == "missing":
+        return distance.share_chance(float(before[0]), int(before.sum()), float(now[0]), int(now.sum()))
+    n, m = int(before[1:].sum()), int(now[1:].sum())
+    if question == "novel":
+        novel = now[1 : 1 + column.novel]
+        if column.kind == "continuous":
+            return distance.beyond_chance(int(novel.max(initial=0)), n, m)
+        return distance.share_chance(float(column.novel_rows), n, float(novel.sum()), m, column.novel_variance)
+    if not n or not m:
+        return 1.0
+    if column.kind == "discrete":  # the other numbers have no place in the order: they are asked for by "novel"
+        before, now = before[1:], now[1:]
+    known, seen = _ordered(column, before), _ordered(column, now)
+    if column.kind == "categorical" and column.novel_rows and column.buckets == 1:
+        known, seen = known[1:], seen[1:]  # the one cell of rare values is smaller than it should be: see sketch
+    pooled = distance.g_test(known, seen)
+    return min(1.0, 2 * min(pooled, distance.kolmogorov_chance(distance.kolmogorov(known, seen), n, m))) if column.ordered else pooled
+
+
+def _ordered(column: Cells, counts: np.ndarray) -> np.ndarray:
+    """Counts of what is known, in the order of the values: below, the cells, above."""
+    if column.kind != "continuous":
+        return counts[1:] if len(counts) == column.size else counts
+    return np.concatenate([counts[1:2], counts[3:], counts[2:3]])
+
+
+def _shift(column: Cells, answers: dict[Question, Answer], own: tuple[float, ...]) -> Shift:
+    return Shift(
+        column=column.name,
+        role=column.role,
+        kind=column.kind,
+        shape=answers.get("shape"),
+        missing=answers.get("missing"),
+        novel=answers.get("novel"),
+        scores=own,
+    )
+
+
+def _described(profile: Profile, current: Counts, shift: Shift, reference: list[int], now: list[int]) -> Shift:
+    column = next(c for c in profile.layout.columns if c.name == shift.column)
+    before, after = profile.counts.cells[column.name].sum(axis=0), current.cells[column.name].sum(axis=0)
+    known, seen = _ordered(column, before), _ordered(column, after)
+    both = column.kind != "sequence" and bool(known.sum()) and bool(seen.sum())
+    return replace(
+        shift,
+        psi=distance.population_stability(known, seen) if both else None,
+        js=distance.jensen_shannon(known, seen) if both else None,
+        wasserstein=describe.moved(column, before, after) if both and column.ordered else None,
+        importance=profile.importance.get(column.name),
+        strip=describe.strip(column, profile.counts, current, reference, now, shift) if reference and now else None,
+        cells=describe.bars(column, before, after) if both else (),
+        causes=cause.parts(profile, current, column, shift) if shift.alarm else (),
+    )
+
+
+def _moment(blocks: Blocks | None, index: int) -> datetime | None:
+    return datetime.fromtimestamp(blocks.start(index) / 1e6, UTC).replace(tzinfo=None) if blocks else None
+
+
+def columns_alarmed(found: Comparison, question: Question) -> Iterator[str]:
+    """Names of the columns whose answer to the question alarms, in the order of the shifts."""
+    return (s.column for s in found.shifts if (s.column, question) in found.alarms[0])

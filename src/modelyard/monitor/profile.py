@@ -1,112 +1,255 @@
-"""The compact reference that ``monitor`` compares with: counts per column, no rows. No I/O."""
+"""The compact reference: counts per column, by block of time and by segment; no rows. Pass 2 over a table, and the file.
+
+Counts add exactly: parts in any split and any order give the counts of the whole.
+
+The file is one Parquet table of the counts that are not zero, which any reader of Parquet opens:
+
+===========  ==================================================================================================
+column       of the table that was profiled; empty in the lines that count rows
+by           empty: by block of time; else the segment column
+group        block, 0 the latest, the last one whatever has no block; or position of the segment's value, the last one all others
+cell         position as in :class:`modelyard.monitor.sketch.Cells`
+count        rows
+===========  ==================================================================================================
+
+The file's metadata hold, under ``modelyard.profile``, the version of the format, the cells' edges and values, the blocks and the
+hashes of model and data, as JSON.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import json
+import os
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, Field
+import pyarrow as pa
 
-if TYPE_CHECKING:
-    import pandas as pd
+from modelyard.errors import DataError
+from modelyard.monitor import sketch
+from modelyard.monitor.sketch import Blocks, Cells, Layout
+from modelyard.monitor.arrays import numbers, texts, times
 
-_FEW = 20  # numbers with no more distinct values than this get a cell each
-# 19 cuts make 20 bins; the outer ones are narrow, since a shift of the tails hides in evenly filled bins.
-_LEVELS = np.array([0.005, 0.02, *(k / 16 for k in range(1, 16)), 0.98, 0.995])
-_RARE = 50  # a value below this count is pooled: else a dictionary made from the reference makes "unseen" rise by itself
-_VALUES = 200
+VERSION = 2
+_KEY = b"modelyard.profile"
 
 
-class Column(BaseModel):
-    """One column, as counts.
+@dataclass(frozen=True)
+class Counts:
+    """A table counted over a layout.
 
-    ``numeric``: ``counts[i]`` values lie in [edges[i-1], edges[i]), the first and the last cell being open. ``categorical``: one count
-    per value, then one for all others. ``sequence``: times, and numbers that only grow with time (a year, a serial number); their
-    distribution is never compared, since no two periods share it.
+    ``cells[column]`` is (groups, size) int64, ``rows`` (groups,); groups are the blocks of time, the latest first, and one more for
+    rows without a block. ``segments[segment][column]`` and ``segment_rows[segment]`` likewise by segment value.
     """
 
-    kind: Literal["numeric", "categorical", "sequence"]
-    rows: int
-    missing: int
-    edges: list[float] = Field(default_factory=list)
-    values: list[str] = Field(default_factory=list)
-    counts: list[int] = Field(default_factory=list)
+    rows: np.ndarray
+    cells: dict[str, np.ndarray]
+    segment_rows: dict[str, np.ndarray] = field(default_factory=dict)
+    segments: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    last: int | None = None  # newest event time, microseconds since 1970
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.rows + other.rows,
+            {name: counts + other.cells[name] for name, counts in self.cells.items()},
+            {name: rows + other.segment_rows[name] for name, rows in self.segment_rows.items()},
+            {name: {c: n + other.segments[name][c] for c, n in by.items()} for name, by in self.segments.items()},
+            max((t for t in (self.last, other.last) if t is not None), default=None),
+        )
 
     @property
-    def missing_share(self) -> float:
-        """Share of rows without a value, 0 to 1."""
-        return self.missing / self.rows if self.rows else 0.0
+    def total(self) -> int:
+        """All rows."""
+        return int(self.rows.sum())
 
 
-class Profile(BaseModel):
-    """What ``models/profile.json`` holds."""
+@dataclass(frozen=True)
+class Profile:
+    """The reference that ``monitor`` compares with."""
 
-    version: Literal[1] = 1
-    model: str = Field(description="SHA-256 of the model that it belongs to.")
-    rows: int = Field(description="Training rows.")
-    days: float = Field(description="Days that the training rows' periods cover.")
-    columns: dict[str, Column] = Field(description="The training rows' columns.")
-    label: Column = Field(description="The training rows' labels.")
-    prediction: Column = Field(description="The model's predictions of the hold-out, which it was not trained on.")
+    layout: Layout
+    counts: Counts
+    kinds: dict[str, str]  # column -> number, text, bool or time: the schema
+    hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of model and data
+    importance: dict[str, float] = field(default_factory=dict)  # of the model, where it is known
+    duplicates: float | None = None  # share of rows that repeat another one
 
 
-def describe(values: pd.Series, time: pd.Series | None = None) -> Column:
-    """Choose the cells for a column, and count it.
+def count(layout: Layout, batch: pa.RecordBatch, blocks: Blocks | None) -> Counts:
+    """Count one batch; a column that is not there is missing in every row.
 
     Parameters
     ----------
-    time
-        Event times of the same rows; with them a number that only grows is told apart.
+    blocks
+        Those of the table that is counted: the reference's own, or the current window's.
     """
-    import pandas as pd
-
-    known = values.dropna()
-    empty = {"rows": len(values), "missing": len(values) - len(known)}
-    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
-        return Column(kind="sequence", **empty)
-    if pd.api.types.is_numeric_dtype(values):
-        if time is not None and _grows(known, time):
-            return Column(kind="sequence", **empty)
-        return count(Column(kind="numeric", edges=_edges(known.to_numpy(dtype=float)), **empty), values)
-    tally = known.astype(str).value_counts()
-    least = min(_RARE, len(known) // 100)
-    frequent = sorted(tally[tally >= least].index, key=lambda value: (-tally[value], value))[:_VALUES]
-    return count(Column(kind="categorical", values=frequent, **empty), values)
-
-
-def count(cells: Column, values: pd.Series) -> Column:
-    """The same cells, filled with these values. Counts of parts add up to the counts of the whole."""
-    import pandas as pd
-
-    known = values.dropna()
-    counts: list[int] = []
-    if cells.kind == "numeric":
-        known = pd.to_numeric(known, errors="coerce").dropna()  # text where numbers were counts as missing
-        numbers = known.to_numpy(dtype=float)
-        counts = np.bincount(np.searchsorted(cells.edges, numbers, side="right"), minlength=len(cells.edges) + 1).tolist()
-    elif cells.kind == "categorical":
-        tally = known.astype(str).value_counts()
-        counts = [int(tally.get(value, 0)) for value in cells.values]
-        counts.append(len(known) - sum(counts))
-    return cells.model_copy(update={"rows": len(values), "missing": len(values) - len(known), "counts": counts})
+    n = batch.num_rows
+    there = set(batch.schema.names)
+    groups = blocks.number + 1 if blocks else 1
+    group, last = np.zeros(n, dtype=np.int64), None
+    if blocks:
+        moments, valid = times(batch.column(blocks.column))
+        group = (blocks.end - 1 - moments) // blocks.length
+        group[~valid | (group < 0) | (group >= blocks.number)] = blocks.number
+        last = int(moments[valid].max()) if valid.any() else None
+    keys = {name: _segment_codes(batch, name, values) for name, values in layout.segments.items()}
+    cells: dict[str, np.ndarray] = {}
+    by_segment: dict[str, dict[str, np.ndarray]] = {name: {} for name in keys}
+    for column in layout.columns:
+        code = _codes(column, batch.column(column.name)) if column.name in there else np.zeros(n, dtype=np.int64)
+        cells[column.name] = np.bincount(group * column.size + code, minlength=groups * column.size).reshape(groups, column.size)
+        for name, (key, size) in keys.items():
+            by_segment[name][column.name] = np.bincount(key * column.size + code, minlength=size * column.size).reshape(size, column.size)
+    segment_rows = {name: np.bincount(key, minlength=size) for name, (key, size) in keys.items()}
+    return Counts(np.bincount(group, minlength=groups), cells, segment_rows, by_segment, last)
 
 
-def _grows(known: pd.Series, time: pd.Series) -> bool:
-    order = time.loc[known.index].sort_values(kind="stable").index
-    return known.nunique() > 1 and bool(known.loc[order].is_monotonic_increasing)
+def nothing(layout: Layout, blocks: Blocks | None) -> Counts:
+    """The counts of a table without rows."""
+    groups = blocks.number + 1 if blocks else 1
+    by = {name: {c.name: np.zeros((len(v) + 1, c.size), np.int64) for c in layout.columns} for name, v in layout.segments.items()}
+    rows = {name: np.zeros(len(values) + 1, np.int64) for name, values in layout.segments.items()}
+    return Counts(np.zeros(groups, np.int64), {c.name: np.zeros((groups, c.size), np.int64) for c in layout.columns}, rows, by)
 
 
-def _edges(values: np.ndarray) -> list[float]:
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return []
-    distinct = np.unique(finite)
-    if len(distinct) == 1:
-        step = abs(distinct[0]) * 1e-6 or 1e-6
-        edges = np.array([distinct[0] - step, distinct[0] + step])
-    elif len(distinct) <= _FEW:
-        middle = (distinct[:-1] + distinct[1:]) / 2
-        edges = np.array([2 * distinct[0] - middle[0], *middle, 2 * distinct[-1] - middle[-1]])
+def write(path: Path, profile: Profile) -> None:
+    """Write the file; the same profile is the same bytes."""
+    import pyarrow.parquet as pq
+
+    names = ["", *(c.name for c in profile.layout.columns)]
+    parts: list[np.ndarray] = []  # (5, k): column, by, group, cell, count
+    for by, rows, cells in [
+        ("", profile.counts.rows, profile.counts.cells),
+        *((name, profile.counts.segment_rows[name], cells) for name, cells in profile.counts.segments.items()),
+    ]:
+        axis = ["", *profile.layout.segments].index(by)
+        for number, counts in enumerate([rows[:, None], *(cells[name] for name in names[1:])]):
+            cell, group = np.nonzero(counts.T)  # cell by cell: neighbours in time are alike, and pack well
+            parts.append(np.stack([np.full(len(cell), number), np.full(len(cell), axis), group, cell, counts[group, cell]]))
+    columns = np.concatenate(parts, axis=1)
+    arrays = [_words(columns[0], names), _words(columns[1], ["", *profile.layout.segments]), *(_array(row) for row in columns[2:])]
+    meta = {
+        "version": VERSION,
+        "layout": sketch.as_json(profile.layout),
+        "kinds": profile.kinds,
+        "hashes": profile.hashes,
+        "importance": profile.importance,
+        "duplicates": profile.duplicates,
+        "last": profile.counts.last,
+    }
+    table = pa.Table.from_arrays(arrays, names=["column", "by", "group", "cell", "count"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # Without Arrow's own schema, which would hold the metadata a second time.
+    with pq.ParquetWriter(draft, table.schema, compression="zstd", compression_level=19, store_schema=False, write_statistics=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_KEY: json.dumps(meta, sort_keys=True, separators=(",", ":"))})
+    draft.replace(path)
+
+
+def read(path: Path) -> Profile:
+    """Read a file of :func:`write`.
+
+    Raises
+    ------
+    DataError
+        It is missing, cut off, no profile, or one of another version.
+    """
+    import pyarrow.parquet as pq
+
+    again = "Make it anew: `modelyard profile`, or `modelyard train` and a release."
+    try:
+        with pq.ParquetFile(path) as file:
+            table, raw = file.read(use_threads=False), (file.metadata.metadata or {}).get(_KEY)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.", again) from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is no profile, or not a whole one: {str(error).splitlines()[0]}", again) from None
+    if raw is None:
+        raise DataError(f"{path} is a Parquet file, but no profile.", again)
+    try:
+        meta = json.loads(raw)
+        if meta["version"] != VERSION:
+            raise DataError(f"{path} is a profile of version {meta['version']}; this toolkit reads version {VERSION}.", again)
+        return _assemble(table, meta)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"{path} holds a profile that is damaged: {type(error).__name__}: {error}", again) from None
+
+
+def _assemble(table: pa.Table, meta: dict[str, Any]) -> Profile:
+    layout = sketch.from_json(meta["layout"])
+    counts = nothing(layout, layout.blocks)
+    names, axes = ["", *(c.name for c in layout.columns)], ["", *layout.segments]
+    column, by = _positions(table.column("column"), names), _positions(table.column("by"), axes)
+    group, cell, number = (numbers(table.column(n).combine_chunks())[0].astype(np.int64) for n in ("group", "cell", "count"))
+    if len(number) and (number.min() < 0 or group.min() < 0 or cell.min() < 0):
+        raise ValueError("a count below zero")
+    at = np.flatnonzero(np.diff(by * len(names) + column, prepend=-1))  # runs of one column and one axis
+    for start, end in zip(at.tolist(), [*at[1:].tolist(), len(number)], strict=True):
+        name, axis = names[column[start]], axes[by[start]]
+        cells = counts.cells if not axis else counts.segments[axis]
+        rows = counts.rows if not axis else counts.segment_rows[axis]
+        target = cells[name] if name else rows[:, None]
+        target[group[start:end], cell[start:end]] = number[start:end]
+    held = Counts(counts.rows, counts.cells, counts.segment_rows, counts.segments, meta["last"])
+    return Profile(layout, held, meta["kinds"], meta["hashes"], meta["importance"], meta["duplicates"])
+
+
+def _codes(column: Cells, array: pa.Array) -> np.ndarray:
+    """(n,) position of each row's cell."""
+    first = 1 + column.novel
+    if column.kind == "sequence":
+        return np.where(_valid(array), 1, 0)
+    if column.kind == "categorical":
+        dictionary, codes = texts(array)
+        own = {value: first + i for i, value in enumerate(column.values)}
+        place = [own[v] if v in own else 1 + (zlib.crc32(v.encode("utf-8", "surrogatepass")) % column.buckets) for v in dictionary]
+        return np.array([*place, 0], dtype=np.int64)[codes]  # -1, a missing one, takes the last
+    values, known = numbers(array)
+    if column.kind == "discrete":
+        own_values = np.array(column.values, dtype=np.float64)
+        at = np.minimum(np.searchsorted(own_values, values), len(own_values) - 1)
+        code = np.where(own_values[at] == values, first + at, 1)
     else:
-        edges = np.unique(np.quantile(finite, _LEVELS))
-    return sorted({float(f"{edge:.9g}") for edge in edges})
+        edges = np.array(column.edges)
+        code = np.searchsorted(edges, values, side="right") + first - 1
+        code[values == edges[-1]] = first + len(edges) - 2
+        code[values < edges[0]] = 1
+        code[values > edges[-1]] = 2
+    code[~known] = 0
+    return code.astype(np.int64, copy=False)
+
+
+def _valid(array: pa.Array) -> np.ndarray:
+    if pa.types.is_floating(array.type):
+        return numbers(array)[1]
+    if not array.null_count:
+        return np.ones(len(array), dtype=bool)
+    import pyarrow.compute as pc
+
+    return numbers(pc.cast(pc.is_valid(array), pa.int8()))[0].astype(bool)
+
+
+def _segment_codes(batch: pa.RecordBatch, name: str, values: tuple[str, ...]) -> tuple[np.ndarray, int]:
+    if name not in batch.schema.names:
+        return np.full(batch.num_rows, len(values), dtype=np.int64), len(values) + 1
+    dictionary, codes = texts(batch.column(name))
+    own = {value: i for i, value in enumerate(values)}
+    return np.array([*(own.get(v, len(values)) for v in dictionary), len(values)], dtype=np.int64)[codes], len(values) + 1
+
+
+def _words(codes: np.ndarray, words: list[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(_array(codes.astype(np.int32)), pa.array(words, pa.string(), from_pandas=False)).cast(pa.string())
+
+
+def _array(values: np.ndarray) -> pa.Array:
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _positions(column: pa.ChunkedArray, words: list[str]) -> np.ndarray:
+    dictionary, codes = texts(column.combine_chunks())
+    return np.array([words.index(word) for word in dictionary], dtype=np.int64)[codes] if len(codes) else np.zeros(0, dtype=np.int64)

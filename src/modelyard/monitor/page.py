@@ -1,0 +1,215 @@
+"""A check as a static page, and the index of all checks in a folder: each whole in one file, without scripts.
+
+jinja2 is imported by whoever imports this module: do so only where a page is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from modelyard.monitor import chart, text, words
+from modelyard.monitor.report import Decay, Monitoring, Performance, Shift, Status
+
+INDEX = "index.html"
+_CHARTED = 25  # columns with charts: the alarmed ones, then the first; a page stays under 200 KB
+_REASONS = 8
+_OPEN = 12  # alarmed columns that are not folded
+_STRIP = 60  # checks in the index's strip of verdicts
+_LONGEST = 600  # characters of a name, or of a sentence
+_LARGEST = 20_000_000  # bytes of a report that the index reads
+
+
+def write(found: Monitoring, path: Path, *, index: str = "") -> None:
+    """Write the page of one check.
+
+    Parameters
+    ----------
+    index
+        Address of the page with all checks, where there is one.
+    """
+    shifts = _ordered(found)
+    told = {check.message.strip() for check in found.checks}
+    said = _template("page.html.j2").render(
+        found=found,
+        words=words,
+        index=index,
+        window=words.window(found),
+        reasons=[reason for reason in words.more_reasons(found) if reason not in told][:_REASONS],
+        checks=words.ordered(found),
+        tiles=_tiles(found),
+        overview=chart.scores(found.calibration),
+        performance=_performance(found.performance),
+        decay=_decay(found.decay),
+        alarmed=[_column(shift, found, drawn=i < _CHARTED, opened=i < _OPEN) for i, shift in enumerate(shifts) if shift.alarm],
+        quiet=[_column(shift, found, drawn=i < _CHARTED) for i, shift in enumerate(shifts) if not shift.alarm],
+        undrawn=max(len(shifts) - _CHARTED, 0),
+    )
+    _write(path, said)
+
+
+def write_index(folder: Path) -> None:
+    """Write ``index.html`` in ``folder``: its checks, newest first. Files that are no reports are skipped, and named."""
+    entries, foreign = [], []
+    for file in sorted(folder.glob("*.json")):
+        if file.name.startswith("."):
+            continue
+        entry = _entry(file)
+        if entry:
+            entries.append(entry)
+        else:
+            foreign.append(file.name)
+    entries.sort(key=lambda entry: (entry.at, entry.file), reverse=True)
+    said = _template("index.html.j2").render(entries=entries, strip=entries[:_STRIP][::-1], foreign=foreign, words=words)
+    _write(folder / INDEX, said)
+
+
+def _template(name: str) -> Any:
+    loader = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=loader, undefined=StrictUndefined, finalize=_clean, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return made.get_template(name)
+
+
+def _clean(value: Any) -> Any:
+    """What a template prints may come from data."""
+    return text.visible(value)[:_LONGEST] if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+    draft.replace(path)
+
+
+def _ordered(found: Monitoring) -> list[Shift]:
+    alarmed = words.moved(found)
+    return [*alarmed, *(shift for shift in found.columns if not shift.alarm)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One figure for who has seconds."""
+
+    name: str
+    value: str
+    more: str
+    status: str
+    at: str  # where on the page it is told whole
+
+
+def _tiles(found: Monitoring) -> list[Tile]:
+    """Columns, performance, decay, rows: as far as they were asked."""
+    status = {check.name: check for check in found.checks}
+    tiles = [_columns(found, [status[name].status for name in ("missing", "novel", "drift") if name in status])] if found.columns else []
+    if said := found.performance:
+        level, span = words.known(said.at_release), words.interval(said.lower, said.upper)
+        more = "; ".join(filter(None, [f"at release {words.number(level)}" if level is not None else "", f"95 %: {span}" if span else ""]))
+        judged = status["performance"].status if "performance" in status else "noted"
+        tiles.append(Tile(name=said.metric, value=words.number(said.value), more=more, status=judged, at="performance"))
+    if found.decay:
+        more = f"retraining gains {words.number(found.decay.gain, signed=True)}; limit {words.short(found.decay.limit)}"
+        tone = {"yes": "retrain", "no": "ok", "undetermined": "unknown"}[found.decay.found]
+        tiles.append(Tile(name="decay", value=found.decay.found, more=more, status=tone, at="performance"))
+    for name, shown in (("performance", found.performance), ("decay", found.decay)):
+        if not shown and name in status:
+            tiles.append(Tile(name=name, value=status[name].status, more=status[name].message, status=status[name].status, at="checks"))
+    tone, more = (status["volume"].status, status["volume"].message) if "volume" in status else ("noted", "")
+    tiles.append(Tile(name="rows", value=f"{found.rows:,}", more=more, status=tone, at="checks"))
+    return tiles
+
+
+def _columns(found: Monitoring, checked: list[Status]) -> Tile:
+    """How many columns alarm, and the first of them; as bad as the checks that ask of columns."""
+    alarms, compared = words.moved(found), sum(bool(words.answers(shift)) for shift in found.columns)
+    status = min([*checked, "noted" if alarms else "ok"], key=words.SEVERITY.index)
+    more = ", ".join(shift.column for shift in alarms[:3]) + (f" and {len(alarms) - 3} more" if len(alarms) > 3 else "")
+    return Tile(name="columns that alarm", value=f"{len(alarms)} of {compared}", more=more, status=status, at="columns")
+
+
+def _performance(found: Performance | None) -> dict[str, Any] | None:
+    return {"text": words.performance(found), "chart": chart.performance(found)} if found else None
+
+
+def _decay(found: Decay | None) -> dict[str, Any] | None:
+    return {"text": f"{words.decay(found)} {words.evidence(found)}", "chart": chart.decay(found)} if found else None
+
+
+def _column(shift: Shift, found: Monitoring, *, drawn: bool, opened: bool = False) -> dict[str, Any]:
+    """What the page shows of a column."""
+    calibration = found.calibration
+    empty = Markup("")
+    distances = (("PSI", shift.psi), ("Jensen-Shannon", shift.js), ("Wasserstein", shift.wasserstein), ("importance", shift.importance))
+    return {
+        "shift": shift,
+        "open": opened,
+        "answers": [
+            (name, answer.alarm, words.size(name, answer), words.judged(calibration, shift, name, answer) or words.NONE)
+            for name, answer in words.answers(shift)
+        ],
+        "measure": words.MEASURES[shift.strip.measure] if shift.strip else "",
+        "spark": chart.spark(shift.strip) if drawn and shift.strip else empty,
+        "distribution": chart.distribution(shift.column, shift.kind, shift.cells) if drawn else empty,
+        "strip": chart.strip(shift.column, shift.strip, calibration) if drawn and shift.strip else empty,
+        "causes": [
+            (part, words.share(part), words.how(part, figures=False), _width(part.mix), _width(part.within)) for part in shift.causes[:10]
+        ],
+        "distances": [(name, words.number(value)) for name, value in distances if words.known(value) is not None],
+    }
+
+
+def _width(value: float) -> float:
+    """Percent of a bar's room."""
+    return round(min(abs(words.known(value) or 0.0), 1.0) * 100, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One check in the index."""
+
+    file: str
+    page: str  # empty where there is none
+    at: datetime
+    day: str
+    verdict: str
+    reason: str
+    name: str
+    rows: str
+    champion: str
+    moved: str
+
+
+def _entry(file: Path) -> Entry | None:
+    """A report as JSON; None where it is something else, or broken."""
+    try:
+        if file.stat().st_size > _LARGEST:
+            return None
+        said = json.loads(file.read_bytes())
+        verdict, at = said["verdict"], said["now"] or (said["window"] or [None, None])[1]
+        if verdict not in words.MEANS or not isinstance(said["checks"], list):
+            return None
+        moment = datetime.fromisoformat(at) if at else datetime.min
+        columns = said["columns"]
+        alarmed = sum(any((column[question] or {}).get("alarm") for question in ("shape", "missing", "novel")) for column in columns)
+        return Entry(
+            file=file.name,
+            page=f"{file.stem}.html" if file.with_suffix(".html").is_file() else "",
+            at=moment if moment.tzinfo else moment.replace(tzinfo=UTC),
+            day=words.day(moment) if at else file.stem,
+            verdict=verdict,
+            reason=str(said["reason"]),
+            name=str(said["name"]),
+            rows=f"{int(said['rows']):,}",
+            champion=str(said["champion"]["version"]) if said["champion"] else "",
+            moved=f"{alarmed} of {len(columns)}" if columns else "",
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        return None
