@@ -80,5 +80,9 @@ class ServiceError(ModelyardError):
     """The packaged service did not build, start or answer."""
 
 
+class ShadowError(ModelyardError):
+    """No fresh model could be trained beside the live one."""
+
+
 class WorkflowError(ModelyardError):
     """A workflow cannot be run on this machine as it is written."""

@@ -104,12 +104,8 @@ class Monitor(_Section):
     )
     windows: Windows = Windows()
     decay: float = Field(
-        0.02,
-        ge=0,
-        description="Gain of a freshly trained model over the live one, in the deciding metric, that retrains where it is certain "
-        "(its lower bound is above 0). With shadow: false, certain loss since the release that alerts.",
+        0.05, ge=0, description="Loss in the deciding metric since the release, certain at 95 %, that alerts: seasons may cause it as well."
     )
-    shadow: bool = Field(True, description="Train a fresh model in a copy of the project, to judge decay by; false saves its time.")
     max_age_days: int | None = Field(None, ge=1, description="Age of the champion that retrains by itself.")
     cooldown_days: int = Field(14, ge=0, description="Days after a training in which monitor starts no other.")
     approval: Literal["none", "required"] = Field(

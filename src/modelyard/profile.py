@@ -116,7 +116,13 @@ def _outcome(made: Profile, path: Path) -> Outcome:
 @click.option("--segment", "segments", multiple=True, metavar="COLUMN", help="Column with few values to count by; may be repeated.")
 @click.option("--block-days", type=click.IntRange(1), default=7, show_default=True, help="Days of a block.")
 def command(
-    reference: str | None, output: Path | None, time: str | None, prediction: str | None, label: str | None, segments: tuple[str, ...], block_days: int
+    reference: str | None,
+    output: Path | None,
+    time: str | None,
+    prediction: str | None,
+    label: str | None,
+    segments: tuple[str, ...],
+    block_days: int,
 ) -> Outcome:
     """Make the compact reference that monitor compares with.
 
@@ -127,7 +133,9 @@ def command(
         from modelyard.project import find
 
         if output or time or prediction or label or segments:
-            raise UsageError("These options need a REFERENCE; a project's profile follows modelyard.yaml.", "Name a table, or leave the options out.")
+            raise UsageError(
+                "These options need a REFERENCE; a project's profile follows modelyard.yaml.", "Name a table, or leave the options out."
+            )
         return run(find())
     if output is None:
         raise UsageError("Where shall the profile go?", "Add -o ref.profile.")

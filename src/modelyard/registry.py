@@ -185,6 +185,14 @@ def logical_dates(registry: Registry, experiment: str) -> list[str]:
         return [run.data.tags["logical_date"] for run in runs if "logical_date" in run.data.tags]
 
 
+def newest_tags(registry: Registry, experiment: str) -> dict[str, str]:
+    """Tags of an experiment's newest run; empty where there is none."""
+    with _calls(registry.folder):
+        found = registry.client.get_experiment_by_name(experiment)
+        runs = registry.client.search_runs([found.experiment_id], max_results=1, order_by=["start_time DESC"]) if found else []
+        return dict(runs[0].data.tags) if runs else {}
+
+
 def get_version(registry: Registry, name: str, version: str) -> Version | None:
     """A version by its number; None where it does not exist."""
     return next((known for known in versions(registry, name) if known.version == version), None)

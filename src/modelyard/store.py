@@ -61,6 +61,36 @@ def reproduce(root: Path) -> list[str]:
         return [stage.name for stage in stages if getattr(stage, "name", None)]
 
 
+def commands(folder: Path, stage: str) -> list[tuple[str, Path]]:
+    """What DVC would run for a stage, each with its working folder: first those of the stages whose outputs it needs.
+
+    Parameters
+    ----------
+    folder
+        Holds ``dvc.yaml``; it need not be a repository.
+
+    Returns
+    -------
+    list
+        Empty where there is no such stage.
+
+    Raises
+    ------
+    StoreError
+        The pipeline cannot be read.
+    """
+    from dvc.repo import Repo
+    from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+
+    with _told("The pipeline cannot be read"), _stdout_to_stderr(), chdir(folder), Repo(str(folder), uninitialized=True) as repo:
+        try:
+            found = repo.stage.collect(stage, with_deps=True)
+        except (StageNotFound, StageFileDoesNotExistError):
+            return []
+        lists = [(each.cmd if isinstance(each.cmd, list) else [each.cmd], Path(each.wdir)) for each in found if each.cmd]
+    return [(command, inside) for several, inside in lists for command in several]
+
+
 def pull(root: Path, *targets: Path) -> None:
     """Bring the outputs and data of the working tree from the remote; all, or only the targets."""
     with _repo(root) as repo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 import pickle
 import random
@@ -62,7 +63,7 @@ def test_neither_order_nor_parts_matter(values: list[int], cuts: list[int], shuf
         moved = list(values)
         shuffle.shuffle(moved)
         edges = [0, *sorted(cuts), len(moved)]
-        parts = [numbers(moved[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+        parts = [numbers(moved[a:b]) for a, b in itertools.pairwise(edges)]
         sums = [tally(part) for part in parts]
         shuffle.shuffle(sums)
 

@@ -6,6 +6,7 @@ import builtins
 import operator
 import pickle
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +34,29 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def count(part: table.Source) -> duplicates.Rows:
-    tally = duplicates.Tally()
-    for batch in part.batches():
-        tally.add(batch)
-    return tally.total()
+def works() -> tuple[Any, ...]:
+    """Functions within a function travel to workers as code, since they cannot import this file."""
+
+    def count(part: table.Source) -> duplicates.Rows:
+        tally = duplicates.Tally()
+        for batch in part.batches():
+            tally.add(batch)
+        return tally.total()
+
+    def spelled(part: table.Source) -> str:
+        return str(part.rows)
+
+    def bracketed(one: str, other: str) -> str:
+        """Add so that the order of sums shows."""
+        return f"({one} {other})"
+
+    def broken(part: table.Source) -> int:
+        raise DataError(f"{part.name} cannot be counted.", "Count again.")
+
+    return count, spelled, bracketed, broken
 
 
-def spelled(part: table.Source) -> str:
-    return str(part.rows)
-
-
-def bracketed(one: str, other: str) -> str:
-    """Add so that the order of sums shows."""
-    return f"({one} {other})"
-
-
-def broken(part: table.Source) -> int:
-    raise DataError(f"{part.name} cannot be counted.", "Count again.")
+count, spelled, bracketed, broken = works()
 
 
 def test_the_sum_of_parts(path: Path) -> None:
@@ -129,6 +135,27 @@ def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch, address:
 
     with pytest.raises(UsageError, match=message), engine.started("dask"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (PackageNotFoundError("modelyard"), r"The workers of tcp://there:1 lack modelyard.\nInstall modelyard"),
+        ({}, r"has no workers"),
+        ({"tcp://there:2": "0.0.1"}, r"Workers of tcp://there:1 run modelyard 0.0.1"),
+    ],
+)
+def test_workers_that_cannot_work(answers: Any, message: str) -> None:
+    """Dask would wait without end, so versions are asked first."""
+
+    class Cluster:
+        def run(self, *_: Any) -> dict[str, str]:
+            if isinstance(answers, Exception):
+                raise answers
+            return dict(answers)
+
+    with pytest.raises(UsageError, match=message):
+        engine._compare(Cluster(), "tcp://there:1")
 
 
 def test_dask_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:

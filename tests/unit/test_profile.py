@@ -117,7 +117,9 @@ def test_any_split_in_any_order_gives_the_same_profile(seed: int, parts: int) ->
         }
     )
     kinds = {"time": "time", "x": "number", "k": "number", "t": "text"}
-    batches = pa.Table.from_pandas(frame.sample(frac=1, random_state=seed), preserve_index=False).combine_chunks().to_batches(-(-n // parts))
+    batches = (
+        pa.Table.from_pandas(frame.sample(frac=1, random_state=seed), preserve_index=False).combine_chunks().to_batches(-(-n // parts))
+    )
     surveys = [sketch.survey(batch, kinds, "time") for batch in batches]
     total = surveys[-1]
     for part in surveys[:-1]:

@@ -25,7 +25,7 @@ from modelyard.errors import ModelyardError, UsageError
 from modelyard.outcome import Outcome
 
 if TYPE_CHECKING:
-    from modelyard.monitor.report import Monitoring
+    from modelyard.monitor.report import Monitoring, Verdict
     from modelyard.project import Project
 
 REPORT = "monitor.json"
@@ -48,6 +48,7 @@ def run(project: Project, now: datetime) -> Outcome:
     from modelyard import champion
     from modelyard.console import step
     from modelyard.monitor import alarm, live, page, watch
+    from modelyard.project import REPORTS
 
     with step("bring the champion"):
         released = champion.load(project)
@@ -58,18 +59,32 @@ def run(project: Project, now: datetime) -> Outcome:
         watch.write(project.report(REPORT), found)
         page.write(found, project.report(PAGE))
     with step("log the check"):
+        before = _before(project)
         unlogged = _log(project, found)
-    outcome = _outcome(found, unlogged)
-    unsent = _notify(found)
+    outcome = _outcome(found, unlogged, (REPORTS / PAGE).as_posix())
+    unsent = _notify(found, before)
     return dataclasses.replace(outcome, alert=alarm.issue(found, outcome.summary), problems=(*outcome.problems, *unsent))
 
 
-def _notify(found: Monitoring) -> tuple[str, ...]:
+def _before(project: Project) -> Verdict | None:
+    """Verdict of the check before; None where none is known."""
+    from modelyard import registry, state
+
+    folder = project.root / state.FOLDER
+    if not (registry.is_remote() or (folder / state.DATABASE).exists()):
+        return None
+    try:
+        return registry.newest_tags(registry.connect(folder), f"{project.policy.name}-monitor").get("verdict")  # type: ignore[return-value]
+    except ModelyardError:  # the log of this check will tell
+        return None
+
+
+def _notify(found: Monitoring, before: Verdict | None) -> tuple[str, ...]:
     """Tell chat or mail; sentences on what could not be reached."""
     from modelyard import github
     from modelyard.monitor import alarm, notify
 
-    message = alarm.message(found, None, github.run_url())
+    message = alarm.message(found, before, github.run_url())
     return notify.send(message) if message else ()
 
 
@@ -90,10 +105,10 @@ def check(profile: Path, current: str, *, json: Path | None, html: Path | None) 
         from modelyard.monitor import page
 
         page.write(found, html)
-    return _outcome(found, ())
+    return _outcome(found, (), str(html or ""))
 
 
-def _outcome(found: Monitoring, unlogged: tuple[str, ...]) -> Outcome:
+def _outcome(found: Monitoring, unlogged: tuple[str, ...], report: str) -> Outcome:
     from modelyard.monitor import text
 
     performance = found.performance
@@ -112,6 +127,8 @@ def _outcome(found: Monitoring, unlogged: tuple[str, ...]) -> Outcome:
             "upper": _number(performance.upper) if performance else "",
             "gain": _number(found.decay.gain) if found.decay else "",
             "age": f"{found.champion.age_days:.0f}" if found.champion else "",
+            "alarms": " ".join(shift.column for shift in found.columns if shift.alarm),
+            "report": report,
             "drifted": " ".join(shift.column for shift in found.columns if shift.shape and shift.shape.alarm),
         },
         problems=(*text.sentences(found), *unlogged),
@@ -180,5 +197,7 @@ def command(now: datetime, profile: Path | None, current: str | None, json: Path
             raise UsageError("--json and --html need --profile and --current.", f"In a project, see reports/{REPORT} and reports/{PAGE}.")
         return run(find(), now)
     if profile is None or current is None:
-        raise UsageError("A check needs both --profile and --current.", "Make a profile: modelyard profile reference.parquet -o ref.profile")
+        raise UsageError(
+            "A check needs both --profile and --current.", "Make a profile: modelyard profile reference.parquet -o ref.profile"
+        )
     return check(profile, current, json=json, html=html)

@@ -37,7 +37,7 @@ def scores(counts: np.ndarray) -> np.ndarray:
     """
     rows = np.maximum(counts.sum(axis=1), 1)
     roots = np.sqrt(counts / rows[:, None])
-    if roots.shape[1] == 2:  # noqa: PLR2004 - one share: the other one follows from it
+    if roots.shape[1] == 2:
         roots = roots[:, :1]
     residual = roots - roots.mean(axis=0)
     m = len(residual)
@@ -64,7 +64,8 @@ def pooled(counts: np.ndarray, rows: int = 20) -> np.ndarray:
     return result
 
 
-def alone(counts: np.ndarray) -> np.ndarray:
-    """Rows of each block in cells where no other block has any, beside its other rows: (m, k) -> (m, 2)."""
-    mine = (counts * ((counts > 0).sum(axis=0) <= 1)).sum(axis=1)
+def unknown(counts: np.ndarray, novel: int) -> np.ndarray:
+    """Rows of each block in the first ``novel`` cells, or where no other block has any, beside its other rows: (m, k) -> (m, 2)."""
+    own = counts[:, novel:]
+    mine = counts[:, :novel].sum(axis=1) + (own * ((own > 0).sum(axis=0) <= 1)).sum(axis=1)
     return np.stack([mine, counts.sum(axis=1) - mine], axis=1)

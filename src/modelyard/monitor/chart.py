@@ -61,7 +61,7 @@ def _upright(cells: Sequence[Cell], said: str) -> Markup:
     for i, cell in enumerate(cells):
         x = left + i * slot
         old += svg.bar(x + 0.04 * slot, bottom, 0.92 * slot, cell.reference * height)
-        told = f"{cell.label}: {words.percent(cell.reference)} → {words.percent(cell.current)}"
+        told = f"{svg.cut(cell.label, 60)}: {words.percent(cell.reference)} → {words.percent(cell.current)}"
         new += svg.path("c", svg.bar(x + 0.3 * slot, bottom, 0.4 * slot, cell.current * height), told)
         if i % step == 0:
             middle = x + 0.5 * slot
@@ -80,7 +80,7 @@ def _named(cells: Sequence[Cell], said: str) -> Markup:
     for i, cell in enumerate(cells):
         y, old, new = 4 + i * row, n(cell.reference * width), n(cell.current * width)
         name = svg.cut(cell.label or "(empty)", 18)
-        full = f"<title>{svg.escape(cell.label)}</title>" if name.endswith("…") else ""
+        full = f"<title>{svg.escape(svg.cut(cell.label, 60))}</title>" if name.endswith("…") else ""
         body += f'<text x="{left - 5}" y="{y + 11}" text-anchor="end">{svg.escape(name)}{full}</text>'
         if not _many(cell):
             body += svg.path("r", f"M{left} {y + 1}h{old}v13h-{old}z") + svg.path("c", f"M{left} {y + 5}h{new}v5h-{new}z")
@@ -121,7 +121,7 @@ def spark(found: Strip) -> Markup:
         return Markup("")
     low, high, old = min(real), max(real), len(found.reference)
     xs = [3 + i * 84 / max(len(values) - 1, 1) for i in range(len(values))]
-    ys = [None if v is None else 17 - 14 * (v - low) / (high - low) if high > low else 10.0 for v in values]
+    ys = [None if v is None else 17 - 14 * words.fraction(v, low, high) for v in values]
     now = svg.line(xs[old:], ys[old:], "now") + svg.dots(xs[old:], ys[old:], "nowdots")
     return svg.spark(svg.line(xs[:old], ys[:old], "line") + now)
 

@@ -57,7 +57,9 @@ def compare(profile: Profile, current: Counts, window: Blocks | None, alpha: flo
     else:
         found = _by_chance(profile, current, alpha)
     shifts = [_described(profile, current, shift, reference, now) for shift in found.shifts]
-    shifts.sort(key=lambda s: (s.role != "prediction", s.role == "label", not s.alarm, -(s.importance or 0), -(s.shape.size if s.shape else 0)))
+    shifts.sort(
+        key=lambda s: (s.role != "prediction", s.role == "label", not s.alarm, -(s.importance or 0), -(s.shape.size if s.shape else 0))
+    )
     return replace(found, shifts=tuple(shifts))
 
 
@@ -112,7 +114,7 @@ def _scores(profile: Profile, current: Counts, column: Cells, question: Question
     if question == "missing":
         return by_blocks.scores(np.stack([counts[:, 0], known.sum(axis=1)], axis=1))
     if question == "novel":
-        return by_blocks.scores(by_blocks.alone(known))
+        return by_blocks.scores(by_blocks.unknown(known, column.novel))
     if not known[-1].sum():  # nothing is known: that is not a shape
         return np.zeros(len(reference) + 1)
     ordered = np.stack([_ordered(column, row) for row in counts])

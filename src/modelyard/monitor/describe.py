@@ -30,7 +30,11 @@ def bars(column: Cells, before: np.ndarray, now: np.ndarray) -> tuple[Cell, ...]
     p, q = p[column.novel :], q[column.novel :]
     if column.kind == "discrete":
         made = [
-            Cell(label=names[g[0]] if len(g) == 1 else f"{names[g[0]]} to {names[g[-1]]}", reference=float(p[g].sum()), current=float(q[g].sum()))
+            Cell(
+                label=names[g[0]] if len(g) == 1 else f"{names[g[0]]} to {names[g[-1]]}",
+                reference=float(p[g].sum()),
+                current=float(q[g].sum()),
+            )
             for g in _even(p, _BARS if len(names) > _BARS else len(names))
         ]
     else:
@@ -58,7 +62,7 @@ def moved(column: Cells, before: np.ndarray, now: np.ndarray) -> float | None:
 
 
 def strip(column: Cells, before: Counts, now: Counts, reference: list[int], current: list[int], shift: Shift) -> Strip | None:
-    """What moved, block by block, oldest first: what is missing or novel where that alarms, else the mean or the commonest value's share."""
+    """What moved, block by block, oldest first: what is missing or novel where that alarms, else the mean or the top value's share."""
     measure: Literal["mean", "missing", "novel", "top"] = "mean" if column.ordered else "top"
     if column.kind == "sequence" or (shift.missing and shift.missing.alarm):
         measure = "missing"

@@ -102,9 +102,9 @@ def kolmogorov_chance(gap: float, n: int, m: int) -> float:
         return 1.0
     root = math.sqrt(n * m / (n + m))
     at = (root + 0.12 + 0.11 / root) * gap
-    if at < 0.2:  # noqa: PLR2004 - the series needs many terms there, and its sum is 1
+    if at < 0.2:
         return 1.0
-    return min(1.0, max(0.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * at * at) for k in range(1, 101))))
+    return float(min(1.0, max(0.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * at * at) for k in range(1, 101)))))
 
 
 def beyond_chance(beyond: int, n: int, m: int) -> float:
@@ -173,7 +173,7 @@ def chi2_tail(value: float, free: int) -> float:
         d = 1 / (d if abs(d) > tiny else tiny)
         c = c if abs(c) > tiny else tiny
         fraction *= d * c
-        if abs(d * c - 1) < 1e-15:  # noqa: PLR2004
+        if abs(d * c - 1) < 1e-15:
             break
     return min(1.0, max(0.0, front * fraction))
 
@@ -199,7 +199,8 @@ def _pooled(table: np.ndarray) -> np.ndarray:
             cuts.append(i + 1)
             reached = value
     if not cuts:
-        return table.sum(axis=1, keepdims=True)
+        whole: np.ndarray = table.sum(axis=1, keepdims=True)
+        return whole
     cuts[-1] = table.shape[1]  # what is left goes to the last one
     sums = np.concatenate([np.zeros((2, 1)), np.cumsum(table, axis=1)[:, np.array(cuts) - 1]], axis=1)
     pooled: np.ndarray = np.diff(sums, axis=1)

@@ -69,8 +69,8 @@ class Rows:
         remembered, sampled = len(self.hashes), self.at_least[self.level]
         scale = 2**self.level
         error = scale * math.sqrt(remembered * (1 - 1 / scale)) / self.rows
-        within = 1 - remembered / sampled if sampled else 0.0
-        overall = 1 - remembered * scale / self.rows
+        within = (sampled - remembered) / sampled if sampled else 0.0
+        overall = (self.rows - remembered * scale) / self.rows
         return within if abs(within - overall) <= 4 * error else min(max(overall, 0.0), 1.0)
 
     def __add__(self, other: Rows) -> Rows:
@@ -140,19 +140,25 @@ def row_hashes(batch: pa.RecordBatch) -> Hashes:
 
 
 def _add(total: Hashes, array: pa.Array, factor: np.uint64, shifted: Hashes) -> None:
-    """Add a column's part: 64 bits that are equal where values are, times the column's factor, high half folded upon the low one."""
+    """Add a column's part."""
     what = kind(array.type)
     if what == "empty":
-        total += _folded(np.full(1, _NULL), factor)
+        total += _spread(np.full(1, _NULL), factor)
     elif what == "text":
         *entries, codes = coded(array)
         hashed = (_remembered if len(entries[1]) <= _SMALL else _text_bits)(*entries)
-        total += _folded(hashed.copy(), factor)[codes]
+        total += _spread(hashed.copy(), factor)[codes]
     else:
-        total += _folded(_bits(array, what), factor, shifted)
+        total += _spread(_bits(array, what), factor, shifted)
 
 
-def _folded(bits: Hashes, factor: np.uint64, shifted: Hashes | None = None) -> Hashes:
+def _spread(bits: Hashes, factor: np.uint64, shifted: Hashes | None = None) -> Hashes:
+    """Multiply in place, between two folds.
+
+    What makes small numbers differ lies at the top of a float. The first fold copies it to the bottom, since a product spreads bits only
+    upwards; the second one mixes what a sum with other columns would else keep apart.
+    """
+    bits ^= np.right_shift(bits, np.uint64(45), out=shifted)
     bits *= factor
     bits ^= np.right_shift(bits, np.uint64(32), out=shifted)
     return bits

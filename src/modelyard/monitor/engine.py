@@ -14,6 +14,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -122,10 +123,6 @@ def _on_cluster(client: Client, source: Source, work: Callable[[Source], T], add
                 leaf.result()  # raises what the work raised
             _tell(source, done, len(parts))
         result, workers = total.result()
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"The workers of the Dask cluster lack {error.name}.", "Install modelyard there, in the same version as here."
-        ) from error
     finally:
         total.cancel()
     if len(parts) > 1:
@@ -162,7 +159,7 @@ def _connected() -> Iterator[Client]:
     if address := os.environ.get(ADDRESS):
         _reach(address)
         with Client(address, timeout=_PATIENCE, set_as_default=False) as client:
-            say(f"Dask: scheduler at {address}")
+            _compare(client, address)
             yield client
         return
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -189,3 +186,16 @@ def _reach(address: str) -> None:
         raise UsageError(
             f"The Dask scheduler at {address} does not answer: {error}", f"Check {ADDRESS}, or unset it to use this machine."
         ) from error
+
+
+def _compare(client: Client, address: str) -> None:
+    """Refuse workers without this toolkit: Dask would wait for them without end."""
+    try:
+        versions = set(client.run(version, "modelyard").values())
+    except PackageNotFoundError as error:
+        raise UsageError(f"The workers of {address} lack modelyard.", f"Install modelyard {version('modelyard')} there.") from error
+    if not versions:
+        raise UsageError(f"The Dask scheduler at {address} has no workers.", "Start some: dask worker ADDRESS.")
+    if others := versions - {version("modelyard")}:
+        raise UsageError(f"Workers of {address} run modelyard {', '.join(sorted(others))}.", f"Install {version('modelyard')} there.")
+    say(f"Dask: scheduler at {address}")

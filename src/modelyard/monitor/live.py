@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelyard import clock, dataset
-from modelyard.monitor import checks, compare, decision, measure, watch
+from modelyard.monitor import checks, compare, decision, measure, report, watch
 from modelyard.monitor import profile as profiles
-from modelyard.monitor import report
 from modelyard.monitor import table as tables
 from modelyard.monitor.profile import Counts, Profile
 from modelyard.monitor.report import Check, Monitoring, Performance
@@ -88,7 +87,9 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
     )
 
 
-def _count(profile: Profile, frame: pd.DataFrame, scores: np.ndarray | None, start: datetime, end: datetime) -> tuple[Counts, Blocks | None]:
+def _count(
+    profile: Profile, frame: pd.DataFrame, scores: np.ndarray | None, start: datetime, end: datetime
+) -> tuple[Counts, Blocks | None]:
     """Count the rows, with the predictions as the column that the profile has for them."""
     name = next((column.name for column in profile.layout.columns if column.role == "prediction"), None)
     rows = frame if scores is None or name is None else frame.assign(**{name: scores})

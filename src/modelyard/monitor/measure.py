@@ -57,9 +57,7 @@ def make(
     if surveyed is None:
         raise DataError(f"{source.name} has no rows.", "A reference needs some.")
     all_roles: dict[str, Role] = {name: given.get(name, "feature") for name in kinds if name != time}
-    made = sketch.layout(
-        surveyed, all_roles, time=time, aware=time in source.aware, block_days=block_days, end=end, segments=segments
-    )
+    made = sketch.layout(surveyed, all_roles, time=time, aware=time in source.aware, block_days=block_days, end=end, segments=segments)
     nothing = frozenset(name for name, kind in source.readable if kind == "empty")
     schema = {name: "nothing" if name in nothing else kind for name, kind in kinds.items()}
     return Profile(made, _summed(made, source, made.blocks), schema)

@@ -19,7 +19,8 @@ from modelyard.monitor import chart, text, words
 from modelyard.monitor.report import Decay, Monitoring, Performance, Shift, Status
 
 INDEX = "index.html"
-_CHARTED = 25  # columns with charts: the alarmed ones, then the first; a page stays under 200 KB
+_ROOM = 140_000  # bytes for columns with charts: the alarmed ones, then the first; a page stays under 200 KB
+_LISTED = 120  # columns after those, with a line each
 _REASONS = 8
 _OPEN = 12  # alarmed columns that are not folded
 _STRIP = 60  # checks in the index's strip of verdicts
@@ -35,7 +36,9 @@ def write(found: Monitoring, path: Path, *, index: str = "") -> None:
     index
         Address of the page with all checks, where there is one.
     """
-    shifts = _ordered(found)
+    shifts = [*words.moved(found), *(shift for shift in found.columns if not shift.alarm)]
+    columns = _drawn(shifts, found)
+    rest = shifts[len(columns) :]
     told = {check.message.strip() for check in found.checks}
     said = _template("page.html.j2").render(
         found=found,
@@ -48,9 +51,10 @@ def write(found: Monitoring, path: Path, *, index: str = "") -> None:
         overview=chart.scores(found.calibration),
         performance=_performance(found.performance),
         decay=_decay(found.decay),
-        alarmed=[_column(shift, found, drawn=i < _CHARTED, opened=i < _OPEN) for i, shift in enumerate(shifts) if shift.alarm],
-        quiet=[_column(shift, found, drawn=i < _CHARTED) for i, shift in enumerate(shifts) if not shift.alarm],
-        undrawn=max(len(shifts) - _CHARTED, 0),
+        alarms=sum(shift.alarm for shift in shifts),
+        columns=columns,
+        lines=[(shift, _sizes(shift)) for shift in rest[:_LISTED]],
+        hidden=len(rest[_LISTED:]),
     )
     _write(path, said)
 
@@ -88,11 +92,6 @@ def _write(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     draft.replace(path)
-
-
-def _ordered(found: Monitoring) -> list[Shift]:
-    alarmed = words.moved(found)
-    return [*alarmed, *(shift for shift in found.columns if not shift.alarm)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,24 @@ def _decay(found: Decay | None) -> dict[str, Any] | None:
     return {"text": f"{words.decay(found)} {words.evidence(found)}", "chart": chart.decay(found)} if found else None
 
 
-def _column(shift: Shift, found: Monitoring, *, drawn: bool, opened: bool = False) -> dict[str, Any]:
+def _drawn(shifts: list[Shift], found: Monitoring) -> list[dict[str, Any]]:
+    """As many columns as there is room for."""
+    columns: list[dict[str, Any]] = []
+    room = _ROOM
+    for shift in shifts:
+        column = _column(shift, found, opened=shift.alarm and len(columns) < _OPEN)
+        room -= 2000 + 400 * len(shift.causes) + sum(len(column[name].encode()) for name in ("spark", "distribution", "strip"))
+        if room < 0:
+            break
+        columns.append(column)
+    return columns
+
+
+def _sizes(shift: Shift) -> list[tuple[str, bool, str]]:
+    return [(name, answer.alarm, words.size(name, answer)) for name, answer in words.answers(shift)]
+
+
+def _column(shift: Shift, found: Monitoring, *, opened: bool) -> dict[str, Any]:
     """What the page shows of a column."""
     calibration = found.calibration
     empty = Markup("")
@@ -151,14 +167,12 @@ def _column(shift: Shift, found: Monitoring, *, drawn: bool, opened: bool = Fals
     return {
         "shift": shift,
         "open": opened,
-        "answers": [
-            (name, answer.alarm, words.size(name, answer), words.judged(calibration, shift, name, answer) or words.NONE)
-            for name, answer in words.answers(shift)
-        ],
+        "sizes": _sizes(shift),
+        "judged": {name: words.judged(calibration, shift, name, answer) or words.NONE for name, answer in words.answers(shift)},
         "measure": words.MEASURES[shift.strip.measure] if shift.strip else "",
-        "spark": chart.spark(shift.strip) if drawn and shift.strip else empty,
-        "distribution": chart.distribution(shift.column, shift.kind, shift.cells) if drawn else empty,
-        "strip": chart.strip(shift.column, shift.strip, calibration) if drawn and shift.strip else empty,
+        "spark": chart.spark(shift.strip) if shift.strip else empty,
+        "distribution": chart.distribution(shift.column, shift.kind, shift.cells),
+        "strip": chart.strip(shift.column, shift.strip, calibration) if shift.strip else empty,
         "causes": [
             (part, words.share(part), words.how(part, figures=False), _width(part.mix), _width(part.within)) for part in shift.causes[:10]
         ],

@@ -30,8 +30,8 @@ import pyarrow as pa
 
 from modelyard.errors import DataError
 from modelyard.monitor import sketch
-from modelyard.monitor.sketch import Blocks, Cells, Layout
 from modelyard.monitor.arrays import numbers, texts, times
+from modelyard.monitor.sketch import Blocks, Cells, Layout
 
 VERSION = 2
 _KEY = b"modelyard.profile"
@@ -144,7 +144,9 @@ def write(path: Path, profile: Profile) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     # Without Arrow's own schema, which would hold the metadata a second time.
-    with pq.ParquetWriter(draft, table.schema, compression="zstd", compression_level=19, store_schema=False, write_statistics=False) as writer:
+    with pq.ParquetWriter(
+        draft, table.schema, compression="zstd", compression_level=19, store_schema=False, write_statistics=False
+    ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({_KEY: json.dumps(meta, sort_keys=True, separators=(",", ":"))})
     draft.replace(path)
@@ -242,7 +244,11 @@ def _segment_codes(batch: pa.RecordBatch, name: str, values: tuple[str, ...]) ->
 
 
 def _words(codes: np.ndarray, words: list[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_array(codes.astype(np.int32)), pa.array(words, pa.string(), from_pandas=False)).cast(pa.string())
+    """Texts by their position; made of buffers, since pyarrow's own way imports pandas."""
+    texts_ = [word.encode() for word in words]
+    offsets = np.cumsum([0, *map(len, texts_)]).astype(np.int32)
+    dictionary = pa.StringArray.from_buffers(len(words), pa.py_buffer(offsets), pa.py_buffer(b"".join(texts_)))
+    return pa.DictionaryArray.from_arrays(_array(codes.astype(np.int32)), dictionary).cast(pa.string())
 
 
 def _array(values: np.ndarray) -> pa.Array:

@@ -5,6 +5,7 @@ A :class:`Survey` adds exactly: parts in any split and any order give the survey
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from modelyard.errors import DataError
-from modelyard.monitor.report import Kind, Role
 from modelyard.monitor.arrays import numbers, texts, times
+from modelyard.monitor.report import Kind, Role
 
 DAY = 86_400_000_000  # microseconds
 
@@ -318,7 +319,9 @@ def _of_texts(name: str, role: Role, tally: Texts) -> Cells:
 
 def _segment(name: str, column: Column) -> tuple[str, ...]:
     if column.texts is None or column.texts.counts is None:
-        raise DataError(f"The segment column {name!r} holds no texts, or more than {_TEXTS:,} different ones.", "Choose a column with few values.")
+        raise DataError(
+            f"The segment column {name!r} holds no texts, or more than {_TEXTS:,} different ones.", "Choose a column with few values."
+        )
     ranked = sorted(column.texts.counts.items(), key=lambda item: (-item[1], item[0]))[:_SEGMENTS]
     return tuple(value for value, n in ranked if n >= min(_RARE, max(1, column.rows // 100)))
 
@@ -347,10 +350,7 @@ def _left_out(counts: np.ndarray, often: int) -> tuple[int, float]:
 
 def _outward(least: float, most: float) -> tuple[float, float]:
     """The range, widened to numbers of few digits: no bound is a value that somebody has."""
-    if least == most:
-        step = abs(least) * 1e-3 or 1e-3
-    else:
-        step = 10.0 ** (np.floor(np.log10(most - least)) - 2)
+    step = abs(least) * 0.001 or 0.001 if least == most else 10.0 ** (np.floor(np.log10(most - least)) - 2)
     low, high = np.floor(least / step) * step, np.ceil(most / step) * step
     digits = max(0, int(-np.floor(np.log10(step))))
     low, high = round(float(low), digits), round(float(high), digits)
@@ -362,7 +362,7 @@ def _grows(days: dict[int, tuple[float, float]] | None) -> bool:
     if not days or len(days) < 3:
         return False
     spans = [days[day] for day in sorted(days)]
-    return spans[0][0] < spans[-1][1] and all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    return spans[0][0] < spans[-1][1] and all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
 
 
 def _extremes(values: np.ndarray, known: np.ndarray, day: np.ndarray, order: np.ndarray) -> dict[int, tuple[float, float]]:

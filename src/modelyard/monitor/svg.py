@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import markupsafe
 from markupsafe import Markup
 
-from modelyard.monitor import text
+from modelyard.monitor import text, words
 
 WIDTH = 340
 LEFT, RIGHT, TOP = 46, 334, 8  # of the room for marks; what is left of it holds the axis' figures
@@ -82,10 +82,8 @@ def axis(left: float, bottom: float, right: float = RIGHT) -> str:
 
 def scale(low: float, high: float, bottom: float, top: float = TOP + 4) -> Callable[[float], float]:
     """From a value to its height on the page."""
-    if high <= low:
-        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
     floor = bottom - 4 if low else bottom
-    return lambda value: floor - (floor - top) * (value - low) / (high - low)
+    return lambda value: floor - (floor - top) * words.fraction(value, low, high)
 
 
 def places(count: int) -> list[float]:

@@ -74,7 +74,7 @@ def visible(text: str) -> str:
 def plain(text: str) -> str:
     """Free text in which Markdown, HTML, mentions and links mean nothing; safe in a table."""
     text = re.sub(r"(?<=[@#])(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)", "\u200b", line(text))
-    text = re.sub(r"([\\`*\[\]|~])|(?<!\w)(_)|(_)(?!\w)", r"\\\g<0>", text)
+    text = re.sub(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
     text = re.sub(r"&(?=#?\w+;)", r"\\&", text)
     return re.sub(r"^(?=[-+#>=])|^(\d+)(?=[.)](?:\s|$))", lambda match: (match[1] or "") + "\\", text)
@@ -94,9 +94,8 @@ def chart(reference: Sequence[float | None], current: Sequence[float | None]) ->
     real = [value for value in points if value is not None]
     if not real:
         return ""
-    low, high = min(real), max(real)
-    step = (high - low) / (len(_BARS) - 1) or 1.0
-    bars = ["·" if value is None else _BARS[round((value - low) / step)] if high > low else _BARS[3] for value in points]
+    low, high, top = min(real), max(real), len(_BARS) - 1
+    bars = ["·" if value is None else _BARS[round(words.fraction(value, low, high) * top - 0.01)] for value in points]
     return "".join((*bars[: len(reference)], "│", *bars[len(reference) :]))
 
 

@@ -37,6 +37,12 @@ def known(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def fraction(value: float, low: float, high: float) -> float:
+    """Where a value lies between two others, 0 to 1; in the middle where they are equal. No value is too large."""
+    width = high / 2 - low / 2
+    return (value / 2 - low / 2) / width if width > 0 else 0.5
+
+
 def number(value: float | None, *, signed: bool = False) -> str:
     """Four digits that matter, thousands apart."""
     if (value := known(value)) is None:
