@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,9 @@ def commands(folder: Path, stage: str) -> list[tuple[str, Path]]:
     from dvc.repo import Repo
     from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
 
-    with _told("The pipeline cannot be read"), _stdout_to_stderr(), chdir(folder), Repo(str(folder), uninitialized=True) as repo:
+    alone = {"core": {"no_scm": True}}  # a scratch folder may lie inside another repository, which is none of its business
+    opened = partial(Repo, str(folder), uninitialized=True, config=alone)
+    with _told("The pipeline cannot be read"), _stdout_to_stderr(), chdir(folder), opened() as repo:
         try:
             found = repo.stage.collect(stage, with_deps=True)
         except (StageNotFound, StageFileDoesNotExistError):

@@ -136,7 +136,9 @@ def test_hashes_spread() -> None:
     n = 2**17
     texts = pa.array([f"id-{i}" for i in range(n)])
     pairs = {"a": np.arange(n) % 512, "b": np.arange(n) // 512}
-    for batch in (numbers(np.arange(n)), numbers(np.arange(n) / 8), pa.record_batch({"t": texts}), pa.record_batch(pairs)):
+    bits = {f"b{place}": pa.array(np.arange(n) >> place & 1 == 1) for place in range(17)}
+    tables: list[dict[str, Any]] = [{"n": np.arange(n)}, {"n": np.arange(n) / 8}, {"t": texts}, pairs, bits]
+    for batch in map(pa.record_batch, tables):
         found = row_hashes(batch)
         counts = np.bincount((found & np.uint64(255)).astype(int), minlength=256)
         assert len(np.unique(found)) == n

@@ -287,11 +287,11 @@ def test_what_the_recipe_says_reaches_nobody(
     """No output of the job, no run in the registry, no annotation."""
     monkeypatch.setenv("GITHUB_OUTPUT", str(live.project.root / "output"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
-    told = "import os, sys\nprint('::error::said')\nsys.exit(' '.join({'GITHUB_OUTPUT', 'MLFLOW_TRACKING_URI'} & {*os.environ}) or 'nothing')\n"
+    told = "import os, sys\nprint('::error::said')\nsys.exit(' '.join({'GITHUB_OUTPUT', 'MLFLOW_TRACKING_URI'} & {*os.environ}) or 'no')\n"
 
     _, reason = shadow.judge(_with(live, told), _window(live), 1.0)
 
-    assert "stage train failed: nothing" in reason
+    assert "stage train failed: no)" in reason
     assert "::error::" not in "".join(capfd.readouterr())
     assert os.environ["GITHUB_OUTPUT"]
 

@@ -516,7 +516,7 @@ def test_damage_within_a_file(tmp_path: Path) -> None:
     content[100:5000] = bytes(4900)
     path.write_bytes(content)
 
-    with pytest.raises(DataError, match=r"a.parquet is damaged"):
+    with pytest.raises(DataError, match=r"a.parquet cannot be read"):
         list(table.open(path).batches())
 
 

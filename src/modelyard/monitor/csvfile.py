@@ -47,6 +47,10 @@ class CsvPiece:
             for batch in _parse(self.path, chunk, self.delimiter, dict(self.types), wanted).to_batches(max_chunksize=size):
                 yield batch.select(list(names))
 
+    def anywhere(self) -> CsvPiece:
+        """Name the file by its absolute path."""
+        return replace(self, path=str(Path(self.path).absolute()))
+
     def split(self, rows: int) -> list[CsvPiece]:
         """Cut into pieces of about this many rows; a packed file stays whole, since it can only be read from its start."""
         if self.path.lower().endswith(PACKED) or not self.counts:

@@ -107,7 +107,7 @@ def _local(source: Source, work: Callable[[Source], T], add: Add[T]) -> T:
 def _on_cluster(client: Client, source: Source, work: Callable[[Source], T], add: Add[T]) -> T:
     from distributed import as_completed
 
-    parts = source.parts()
+    parts = [part.anywhere() for part in source.parts()]  # workers have working folders of their own
     leaves = client.map(_leaf, parts, work=work, pure=False)
 
     def added(one: Any, other: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -43,7 +44,11 @@ class ParquetPiece:
                 for batch in file.iter_batches(size, list(self.groups), list(names), use_threads=False):
                     yield batch.select(list(names))
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{self.path} is damaged: {short(error)}", "Write or fetch the file again.") from error
+            raise DataError(f"{self.path} cannot be read: {short(error)}", "Write or fetch the file again.") from error
+
+    def anywhere(self) -> ParquetPiece:
+        """Name the file by its absolute path."""
+        return replace(self, path=str(Path(self.path).absolute()))
 
     def split(self, rows: int) -> list[ParquetPiece]:
         """Cut between row groups."""

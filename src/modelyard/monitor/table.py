@@ -49,6 +49,9 @@ class Piece(Protocol):
     def split(self, rows: int) -> Sequence[Piece]:
         """Cut into pieces of about this many rows."""
 
+    def anywhere(self) -> Piece:
+        """The same piece, its file named by an absolute path."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -103,6 +106,10 @@ class Source:
         """Cut into sources of about ``rows`` rows (a file, or some row groups of one), for workers; their order is that of the rows."""
         return [replace(self, rows=piece.rows, pieces=(piece,)) for whole in self.pieces for piece in whole.split(rows)]
 
+    def anywhere(self) -> Source:
+        """Give the same table with its files named by absolute paths, for a process with another working folder."""
+        return replace(self, pieces=tuple(piece.anywhere() for piece in self.pieces))
+
     def select(self, columns: Iterable[str]) -> Source:
         """Give the same table with these columns only.
 
@@ -143,6 +150,10 @@ class FramePiece:
     def split(self, rows: int) -> list[FramePiece]:
         """Cut into slices, without a copy."""
         return [FramePiece(self.table.slice(first, rows)) for first in range(0, max(self.rows, 1), rows)]
+
+    def anywhere(self) -> FramePiece:
+        """Give itself: it travels whole."""
+        return self
 
 
 def open(  # noqa: A001
