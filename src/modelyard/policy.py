@@ -103,8 +103,14 @@ class Monitor(_Section):
         "retrain", description="What drift says where labels do not say that the model holds; judged by chance only, it alerts at most."
     )
     windows: Windows = Windows()
+    shadow: bool = Field(
+        True, description="Train fresh models beside the live one at each check whose labels have come, to tell decay; they are not kept."
+    )
     decay: float = Field(
-        0.05, ge=0, description="Loss in the deciding metric since the release, certain at 95 %, that alerts: seasons may cause it as well."
+        0.01, ge=0, description="Gain of a fresh model in the deciding metric, on the same rows and certainly above 0, that retrains."
+    )
+    loss: float = Field(
+        0.05, ge=0, description="Loss in the deciding metric since the release, certain at 95 %, that alerts where shadow is false."
     )
     max_age_days: int | None = Field(None, ge=1, description="Age of the champion that retrains by itself.")
     cooldown_days: int = Field(14, ge=0, description="Days after a training in which monitor starts no other.")

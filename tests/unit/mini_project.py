@@ -26,15 +26,15 @@ FAULT = Path(__file__).parents[2] / "fault.json"
 
 def load(start, end):
     fault = json.loads(FAULT.read_text()) if FAULT.exists() else {}
-    if "raises" in fault:
+    if "raises" in fault and f"{start}" < fault.get("before", "9"):
         raise RuntimeError(fault["raises"])
     days = pd.date_range(start, end, freq="D", inclusive="left")
     frame = pd.concat([_day(day, fault.get("share", 1.0)) for day in days], ignore_index=True)
     frame["x"] += fault.get("shift", 0.0)
     if fault.get("unlabelled"):
         frame["late"] = np.nan
-    if fault.get("flip"):
-        frame["late"] = 1 - frame["late"]
+    if "flip" in fault:
+        frame.loc[frame["time"] >= fault["flip"], "late"] = 1 - frame["late"]
     frame.loc[frame.index < fault.get("missing", 0.0) * len(frame), "gap"] = np.nan
     return frame.drop(columns=fault.get("drop", []))
 
@@ -108,6 +108,18 @@ for path, content in {
 }.items():
     Path(path).parent.mkdir(exist_ok=True)
     Path(path).write_text(json.dumps(content))
+"""
+
+#: Learns one thing of the rows before the hold-out: on which side of x the late ones lie.
+RECIPE = """
+import json
+from pathlib import Path
+from modelyard import dataset, project
+
+rows = dataset.split(project.find()).train
+slope = 2.0 if rows["x"].corr(rows["late"]) > 0 else -2.0
+Path("models").mkdir(exist_ok=True)
+Path("models/model.onnx").write_text(json.dumps({"slope": slope, "noise": 0.0}))
 """
 
 PIPELINE = """
@@ -185,7 +197,10 @@ def model(root: Path, *, slope: float = 2.0, noise: float = 0.0) -> Path:
 
 
 def fault(root: Path, **what: Any) -> None:
-    """Spoil what ``load()`` returns: shift, share (of rows), missing (share of gap), unlabelled, flip, drop (columns), raises."""
+    """Spoil what ``load()`` returns: shift, share (of rows), missing (share of gap), unlabelled, flip (from that day on), drop (columns).
+
+    With ``raises`` it fails, with these words; with ``before``, only for days before.
+    """
     (root / "fault.json").write_text(json.dumps(what))
 
 
@@ -220,6 +235,16 @@ def released(
         risk="medium",
     )
     return champion.Champion(record, project, folder)
+
+
+def with_recipe(live: champion.Champion) -> champion.Champion:
+    """The same champion, of a commit that holds a pipeline whose stage ``train`` runs the recipe."""
+    source = live.folder / "src" / live.project.policy.package
+    (source / "train.py").write_text(RECIPE)
+    (live.folder / policy.FILE).write_bytes((live.project.root / policy.FILE).read_bytes())
+    (live.folder / "params.yaml").write_text("noise: 0.0\n")
+    (live.folder / "dvc.yaml").write_text(PIPELINE.replace("PACKAGE", live.project.policy.package))
+    return live
 
 
 def yard(folder: Path, **settings: Any) -> Project:

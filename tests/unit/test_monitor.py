@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from datetime import UTC, datetime
@@ -136,15 +137,72 @@ def test_labels_that_are_not_known_yet_are_no_fault(project: Project) -> None:
     assert found.performance is None
 
 
-def test_a_certain_loss_calls_a_person(project: Project) -> None:
+def test_a_certain_loss_calls_a_person_where_no_shadow_is_trained(tmp_path: Path) -> None:
     """A world that turned round costs more ROC AUC than the policy bears, beyond the interval."""
-    mini_project.fault(project.root, flip=True)
+    project = mini_project.make(tmp_path, monitor={"shadow": False})
+    profile.run(project)
+    mini_project.fault(project.root, flip="2013-03-04")
 
     found = _look(project)
 
     assert _status(found)["performance"] == "alert"
+    assert "decay" not in _status(found)
     assert found.verdict == "alert"
     assert "performance: roc_auc 0.1" in found.reason
+
+
+def test_a_decayed_model_is_trained_anew(project: Project) -> None:
+    """A world that turned round: the level is noted, and the shadow of the latest rows says that a training mends it."""
+    live_model = mini_project.with_recipe(mini_project.released(project))
+    mini_project.fault(project.root, flip="2013-03-04")
+
+    found = live.look(project, live_model, NOW)
+
+    assert found.verdict == "retrain"
+    assert found.reason.startswith("A training is due (decay: A fresh model of the same recipe gains +0.7")
+    assert _status(found)["performance"] == "noted"
+    assert found.decay
+    assert (found.decay.found, found.decay.days) == ("yes", 14)
+    assert found.performance
+    assert found.performance.at_release == pytest.approx(0.88, abs=0.05)
+
+
+def test_labels_that_say_that_the_model_holds_silence_drift(project: Project) -> None:
+    """Shapes moved, and yet a fresh model is no better: nobody is called."""
+    live_model = mini_project.with_recipe(mini_project.released(project))
+    mini_project.fault(project.root, shift=0.4)
+
+    found = live.look(project, live_model, NOW)
+
+    assert (found.verdict, _status(found)["drift"], _status(found)["decay"]) == ("healthy", "noted", "ok")
+    assert "the labels say that the model holds" in _said(found)["drift"]
+
+
+def test_an_estimate_stands_beside_what_the_labels_said(project: Project) -> None:
+    """The world is as it was, so what calibrated scores promise is near what came true; where the world turned round it is not."""
+    found = _look(project)
+    assert found.estimate
+    assert found.estimate.realised == found.performance.value  # type: ignore[union-attr]
+    assert found.estimate.value == pytest.approx(found.estimate.realised, abs=0.03)
+
+    mini_project.fault(project.root, flip="2013-03-04")
+    turned = _look(project)
+
+    assert turned.estimate == dataclasses.replace(found.estimate, realised=turned.performance.value)  # type: ignore[union-attr, type-var]
+    assert turned.performance
+    assert turned.performance.value < 0.2
+
+
+def test_a_holdout_that_is_no_longer_delivered_takes_no_answer_but_its_own(project: Project) -> None:
+    """The level at release is not known then, and nothing else is lost."""
+    mini_project.fault(project.root, raises="gone", before="2013-03-01")
+
+    found = _look(project)
+
+    assert found.performance
+    assert found.performance.at_release is None
+    assert (found.verdict, _status(found)["performance"]) == ("healthy", "ok")
+    assert "at release" not in _said(found)["performance"]
 
 
 def test_an_old_champion_retrains(tmp_path: Path) -> None:

@@ -22,17 +22,6 @@ from modelyard.project import MODEL, Project
 
 START, END = datetime(2013, 3, 1), datetime(2013, 3, 29)
 
-#: Learns one thing of the rows before the hold-out: on which side of x the late ones lie.
-RECIPE = """
-import json
-from pathlib import Path
-from modelyard import dataset, project
-
-rows = dataset.split(project.find()).train
-slope = 2.0 if rows["x"].corr(rows["late"]) > 0 else -2.0
-Path("models").mkdir(exist_ok=True)
-Path("models/model.onnx").write_text(json.dumps({"slope": slope, "noise": 0.0}))
-"""
 #: Tells what it was given: the model's slope is the number of rows, its noise the number of days, both to be read from predictions.
 TELLS = """
 import json
@@ -56,9 +45,9 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Champion:
-    """Return a champion that was trained on January, of a commit whose stage ``train`` runs RECIPE."""
+    """Return a champion that was trained on January, of a commit whose stage ``train`` runs the recipe."""
     project = mini_project.yard(tmp_path, monitor={"decay": 0.02})
-    (project.root / "src" / project.policy.package / "train.py").write_text(RECIPE)
+    (project.root / "src" / project.policy.package / "train.py").write_text(mini_project.RECIPE)
     commit = mini_project.commit(project.root, "A recipe")
     found = mini_project.released(project)
     git.export(project.root, commit, found.folder)

@@ -194,7 +194,9 @@ def performance(found: Performance | None, unknown: str, *, limit: float, shadow
         return Check(name="performance", status="unknown", message=f"How well the model does is not known: {unknown}.")
     span = words.interval(found.lower, found.upper)
     text = f"{found.metric} {words.number(found.value)}" + (f" (95 %: {span})" if span else "")
-    text += f" on {found.rows:,} labelled rows of {found.days} days; at release {words.number(found.at_release)}"
+    text += f" on {found.rows:,} labelled rows of {found.days} days"
+    if words.known(found.at_release) is not None:
+        text += f"; at release {words.number(found.at_release)}"
     lost = _certain_loss(found)
     if not shadow and lost > limit:
         return Check(name="performance", status="alert", message=f"{text}, so worse by more than {limit:g}.")

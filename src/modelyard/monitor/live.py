@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelyard import clock, dataset
-from modelyard.monitor import checks, compare, decision, measure, report, watch
+from modelyard.errors import DataError
+from modelyard.monitor import checks, compare, decision, measure, performance, report, watch
 from modelyard.monitor import profile as profiles
 from modelyard.monitor import table as tables
 from modelyard.monitor.profile import Counts, Profile
-from modelyard.monitor.report import Check, Monitoring, Performance
+from modelyard.monitor.report import Check, Decay, Estimate, Monitoring, Performance
 from modelyard.monitor.sketch import Blocks
+from modelyard.policy import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +25,16 @@ if TYPE_CHECKING:
     from modelyard.champion import Champion
     from modelyard.project import Project
 
-_MATURE = 0.5  # with fewer labels than this share of the rows, those that are there may not speak for the window
+
+@dataclass(frozen=True)
+class Labels:
+    """What the labels that have come say of the live model; and why, where they say nothing."""
+
+    performance: Performance | None = None
+    no_performance: str = ""
+    decay: Decay | None = None
+    no_decay: str = ""
+    estimate: Estimate | None = None
 
 
 def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
@@ -46,9 +58,7 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
     scores, unknown = _predict(champion, frame, fits=schema.status == "ok")
     counts, window = _count(profile, frame, scores, start, end)
     found = compare.compare(profile, counts, window, policy.alpha)
-    performance: Performance | None = None
-    if scores is not None:
-        performance, unknown = _performance(project, champion, frame, scores)
+    labels = _labels(project, champion, profile, frame, scores, (start, end), unknown)
     asked = [
         schema,
         *watch.about_rows(profile, counts, window, least=policy.volume.min, most=policy.volume.max),
@@ -60,8 +70,9 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
         asked += [
             checks.missing(found.shifts, limit=policy.missing),
             checks.novel(found.shifts),
-            checks.drift(found.shifts, found.calibration, None, need=policy.windows.need, of=policy.windows.of, says=policy.drift),
-            checks.performance(performance, unknown, limit=policy.decay, shadow=False),
+            checks.drift(found.shifts, found.calibration, labels.decay, need=policy.windows.need, of=policy.windows.of, says=policy.drift),
+            checks.performance(labels.performance, labels.no_performance, limit=policy.loss, shadow=policy.shadow),
+            *([checks.decay(labels.decay, labels.no_decay)] if policy.shadow else []),
         ]
     last = _last_training(project, record.logical_date)
     cooling = decision.cooling(now, last, policy.cooldown_days)
@@ -81,7 +92,9 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
         checks=decided.checks,
         calibration=found.calibration,
         columns=found.shifts,
-        performance=performance,
+        performance=labels.performance,
+        decay=labels.decay,
+        estimate=labels.estimate,
         needs_approval=decided.needs_approval,
         profile={"profile": hashlib.sha256(champion.profile.read_bytes()).hexdigest(), **profile.hashes},
     )
@@ -147,35 +160,64 @@ def _predict(champion: Champion, frame: pd.DataFrame, *, fits: bool) -> tuple[np
         return None, f"the champion cannot predict rows that break the schema ({error})"
 
 
-def _performance(project: Project, champion: Champion, frame: pd.DataFrame, scores: np.ndarray) -> tuple[Performance | None, str]:
-    """The metric that decided the release, on the labelled rows; or None and why it is not known."""
-    from modelyard.evaluate import labelled, metrics, paired
-    from modelyard.policy import METRICS
+def _labels(
+    project: Project,
+    champion: Champion,
+    profile: Profile,
+    frame: pd.DataFrame,
+    scores: np.ndarray | None,
+    window: tuple[datetime, datetime],
+    unknown: str,
+) -> Labels:
+    """Ask the labels; where the rows cannot be predicted, ``unknown`` says why."""
+    from modelyard.monitor.shadow import Window, judge
 
-    task, name = project.policy.task, champion.release.evaluation.metric
-    rows, label, day = labelled(project, frame)
-    days = len(set(day.tolist()))
-    if len(rows) < _MATURE * len(frame):
-        return None, f"{len(rows):,} of {len(frame):,} rows have a label"
-    if days < paired.MINIMUM_DAYS:
-        return None, f"labels are there for {days} days, and {paired.MINIMUM_DAYS} are needed"
-    if name not in METRICS[task]:
-        return None, f"{name}, which decided the release, is no metric of a {task} task"
-    if why := metrics.undefined(name, label):
-        return None, why
-    known = frame[project.policy.data.label].notna().to_numpy()
+    if scores is None:
+        return Labels(no_performance=unknown, no_decay=unknown)
+    metric, usual = champion.release.evaluation.metric, _usual(profile)
+    if metric not in METRICS[project.policy.task]:
+        reason = f"{metric}, which decided the release, is no metric of a {project.policy.task} task"
+        return Labels(no_performance=reason, no_decay=reason)
+    rows = _rows(project, frame, scores)
+    found, no_performance = _performance(project, champion, metric, rows, usual)
+    estimated = performance.estimate(metric, rows.time, scores, realised=found.value if found else None)
+    if not project.policy.monitor.shadow:
+        return Labels(found, no_performance, estimate=estimated)
+    decay, no_decay = judge(champion, Window(frame, scores, *window), usual)
+    return Labels(found, no_performance, decay, no_decay, estimated)
+
+
+def _performance(project: Project, champion: Champion, metric: str, rows: performance.Rows, usual: float) -> tuple[Performance | None, str]:
+    """The metric that decided the release, now and on its hold-out; or None and why it is not known."""
+    known, reason = performance.matured(rows.time, rows.label, usual)
+    if reason:
+        return None, reason
+    now, reason = performance.level(metric, rows.take(known))
+    if now is None:
+        return None, reason
+    return performance.judge(metric, METRICS[project.policy.task][metric], now, _at_release(project, champion, metric)), ""
+
+
+def _at_release(project: Project, champion: Champion, metric: str) -> performance.Level | None:
+    """The level on the hold-out of the release; None where the data no longer deliver it."""
+    from modelyard.predictions import of_champion
+
     try:
-        interval = paired.interval(name, day, label, scores[known], paired.Draw(confidence=0.975))  # one-sided each: 95 % in all
-    except ValueError as error:
-        return None, str(error)
-    found = Performance(
-        metric=name,
-        more_is_better=METRICS[task][name],
-        value=interval.value,
-        lower=interval.lower,
-        upper=interval.upper,
-        at_release=champion.release.evaluation.challenger,
-        rows=len(rows),
-        days=days,
-    )
-    return found, ""
+        frame = dataset.load(project, *champion.release.evaluation.holdout).reset_index(drop=True)
+    except DataError:
+        return None
+    rows = _rows(project, frame, of_champion(champion, frame))
+    return performance.level(metric, rows.take(~np.isnan(rows.label)))[0]
+
+
+def _rows(project: Project, frame: pd.DataFrame, scores: np.ndarray) -> performance.Rows:
+    data = project.policy.data
+    return performance.Rows(frame[data.time].to_numpy(), frame[data.label].to_numpy(dtype=float, na_value=np.nan), scores)
+
+
+def _usual(profile: Profile) -> float:
+    """Share of the reference's rows that have a label."""
+    label = next((column.name for column in profile.layout.columns if column.role == "label"), None)
+    if label is None or not profile.counts.total:
+        return 0.0
+    return 1 - float(profile.counts.cells[label][:, 0].sum()) / profile.counts.total
