@@ -17,6 +17,7 @@ from modelyard.monitor.table import from_frame
 
 QUESTIONS = ("shape", "missing", "novel")
 ALPHA = 0.01
+MISSING = 0.05  # monitor.missing
 TYPES = {"text": pa.string(), "bool": pa.bool_(), "number": pa.float64()}
 
 
@@ -32,9 +33,11 @@ def check(reference: Profile, frame: pd.DataFrame) -> Comparison:
 
 
 def alarms(found: Comparison) -> dict[str, list[str]]:
-    """Column -> the questions that alarm in the latest block, or by chance."""
+    """Column -> the questions that alarm in the latest block, or by chance; and missing values beyond the policy's fixed limit."""
+    fired = set(found.alarms[0]) if found.alarms else set()
+    fired |= {(shift.column, "missing") for shift in found.shifts if shift.missing and shift.missing.size > MISSING}
     by: dict[str, list[str]] = {}
-    for column, question in sorted(found.alarms[0]) if found.alarms else ():
+    for column, question in sorted(fired):
         by.setdefault(column, []).append(question)
     return by
 

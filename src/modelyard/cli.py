@@ -68,8 +68,9 @@ def main(args: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     argv = sys.argv[1:] if args is None else args
     debug = "--debug" in argv or bool(os.environ.get("MODELYARD_DEBUG"))
+    result: Any = None
     try:
-        result: Any = modelyard.main(args=[a for a in argv if a != "--debug"], prog_name="modelyard", standalone_mode=False)
+        result = modelyard.main(args=[a for a in argv if a != "--debug"], prog_name="modelyard", standalone_mode=False)
         if isinstance(result, Outcome):
             from modelyard import github
 
@@ -82,6 +83,8 @@ def main(args: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
         click.echo("Stopped.", err=True)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read our words has heard enough: `modelyard monitor ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         _tell(error, debug)
         sys.exit(error.exit_code if isinstance(error, ModelyardError) else EXIT_FAILED)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import json
 import os
 import re
-import secrets
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +38,8 @@ def publish(outcome: Outcome) -> None:
 def write_outputs(outputs: dict[str, str]) -> None:
     """Append outputs of the running step; nothing happens outside a job."""
     if path := os.environ.get("GITHUB_OUTPUT"):
+        import secrets
+
         for name, value in outputs.items():
             mark = f"end-{secrets.token_hex(8)}"  # random, so that a value cannot end itself early
             _append(path, f"{name}<<{mark}\n{value}\n{mark}\n")
@@ -81,7 +78,9 @@ class Forge:
         ForgeError
             The forge refused; where it is GitHub's setting, the message names it.
         """
-        pulls = self._all(f"/pulls?state=open&base={urllib.parse.quote(base)}")
+        from urllib.parse import quote
+
+        pulls = self._all(f"/pulls?state=open&base={quote(base)}")
         mine = next((pull for pull in pulls if pull["head"]["ref"] == head and self._is_ours(pull["head"])), None)
         if mine:
             done = self._call("PATCH", f"/pulls/{mine['number']}", {"title": title, "body": body})
@@ -135,6 +134,11 @@ class Forge:
 
     def _send(self, method: str, path: str, body: dict[str, str] | None = None) -> tuple[Any, str]:
         """The answer, and its header ``Link``."""
+        # Not above: each verb ends here, and http takes as long to import as a whole check of a small table.
+        import http.client
+        import urllib.error
+        import urllib.request
+
         request = urllib.request.Request(
             f"{self.api}/repos/{self.repository}{path}",
             method=method,

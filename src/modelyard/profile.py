@@ -5,6 +5,8 @@ In a project it holds all data on disk, with the model's predictions of them: wh
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,9 @@ from modelyard.errors import UsageError
 from modelyard.outcome import Outcome
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from modelyard.monitor.engine import Engine
     from modelyard.monitor.profile import Profile
     from modelyard.monitor.report import Role
     from modelyard.project import Project
@@ -35,14 +40,29 @@ def run(project: Project) -> Outcome:
     return _outcome(made, path)
 
 
-def table(given: str, output: Path, *, time: str | None, roles: dict[str, Role], segments: tuple[str, ...], block_days: int) -> Outcome:
+def table(
+    given: str,
+    output: Path,
+    *,
+    time: str | None,
+    roles: dict[str, Role],
+    segments: tuple[str, ...],
+    block_days: int,
+    engine: Engine = "local",
+) -> Outcome:
     """Profile any table, a Parquet or CSV file, a folder or a glob, and write the profile to ``output``."""
-    from modelyard.monitor import measure
+    from modelyard.monitor import frugal
+
+    frugal.load()
+    from dataclasses import replace
+
+    from modelyard.monitor import files, measure
     from modelyard.monitor import profile as profiles
     from modelyard.monitor import table as tables
 
     source = tables.open(given, times=(time,) if time else (), as_text=segments)
-    made = measure.make(source, time=time, roles=roles, segments=segments, block_days=block_days)
+    made = measure.make(source, time=time, roles=roles, segments=segments, block_days=block_days, engine=engine)
+    made = replace(made, hashes={"data": _of_files([Path(path) for path in files.named(given)])})
     profiles.write(output, made)
     return _outcome(made, output)
 
@@ -67,7 +87,7 @@ def make(project: Project) -> Profile:
     from modelyard.release import sha256
 
     data, monitor = project.policy.data, project.policy.monitor
-    dataset.split(project)  # for its complaints: a profile belongs to data that a model can be trained on
+    holdout = dataset.split(project).holdout
     frame = dataset.read(project)
     end = dataset.on_disk(project)[-1].end
     name = prediction_name(frame.columns)
@@ -81,7 +101,31 @@ def make(project: Project) -> Profile:
         block_days=monitor.block_days,
         end=_microseconds(end),
     )
-    return replace(made, hashes={"model": sha256(project.root / MODEL)})
+    hashes = {"model": sha256(project.root / MODEL), "data": _of_files([project.root / each.file for each in dataset.on_disk(project)])}
+    return replace(made, hashes=hashes, importance=_importance(project, holdout))
+
+
+def _of_files(paths: Sequence[Path]) -> str:
+    """One SHA-256 of several files: that of the lines which ``sha256sum`` prints of them, with their names alone."""
+    whole = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:  # release.sha256 would bring pydantic, which a bare profile does without
+            whole.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n".encode())
+    return whole.hexdigest()
+
+
+def _importance(project: Project, holdout: pd.DataFrame) -> dict[str, float]:
+    """What the deciding metric loses on the hold-out where a column is shuffled."""
+    from modelyard.evaluate import importance, labelled
+    from modelyard.predictions import of_challenger
+
+    data, task = project.policy.data, project.policy.task
+    rows, label, _ = labelled(project, holdout)
+    columns = [name for name in rows.columns if name not in (data.time, data.label)]
+    found = importance.by_permutation(
+        task, project.policy.evaluate.metric, rows, label, columns, lambda frame: of_challenger(project, frame)
+    )
+    return {name: round(value, 6) for name, value in found.items()}
 
 
 def prediction_name(columns: object) -> str:
@@ -115,6 +159,7 @@ def _outcome(made: Profile, path: Path) -> Outcome:
 @click.option("--label", metavar="COLUMN", help="Column of what came true.")
 @click.option("--segment", "segments", multiple=True, metavar="COLUMN", help="Column with few values to count by; may be repeated.")
 @click.option("--block-days", type=click.IntRange(1), default=7, show_default=True, help="Days of a block.")
+@click.option("--engine", type=click.Choice(["local", "dask"]), help="Where parts of REFERENCE are counted.  [default: local]")
 def command(
     reference: str | None,
     output: Path | None,
@@ -123,6 +168,7 @@ def command(
     label: str | None,
     segments: tuple[str, ...],
     block_days: int,
+    engine: Engine | None,
 ) -> Outcome:
     """Make the compact reference that monitor compares with.
 
@@ -132,7 +178,7 @@ def command(
     if reference is None:
         from modelyard.project import find
 
-        if output or time or prediction or label or segments:
+        if output or time or prediction or label or segments or engine:
             raise UsageError(
                 "These options need a REFERENCE; a project's profile follows modelyard.yaml.", "Name a table, or leave the options out."
             )
@@ -144,4 +190,4 @@ def command(
         roles[prediction] = "prediction"
     if label:
         roles[label] = "label"
-    return table(reference, output, time=time, roles=roles, segments=segments, block_days=block_days)
+    return table(reference, output, time=time, roles=roles, segments=segments, block_days=block_days, engine=engine or "local")

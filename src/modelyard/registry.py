@@ -187,10 +187,15 @@ def logical_dates(registry: Registry, experiment: str) -> list[str]:
 
 def newest_tags(registry: Registry, experiment: str) -> dict[str, str]:
     """Tags of an experiment's newest run; empty where there is none."""
+    return next((tags for _, tags in newest_runs(registry, experiment, 1)), {})
+
+
+def newest_runs(registry: Registry, experiment: str, limit: int) -> list[tuple[str, dict[str, str]]]:
+    """Id and tags of an experiment's newest runs, the newest first; none where there is no such experiment."""
     with _calls(registry.folder):
         found = registry.client.get_experiment_by_name(experiment)
-        runs = registry.client.search_runs([found.experiment_id], max_results=1, order_by=["start_time DESC"]) if found else []
-        return dict(runs[0].data.tags) if runs else {}
+        runs = registry.client.search_runs([found.experiment_id], max_results=limit, order_by=["start_time DESC"]) if found else []
+        return [(str(run.info.run_id), dict(run.data.tags)) for run in runs]
 
 
 def get_version(registry: Registry, name: str, version: str) -> Version | None:

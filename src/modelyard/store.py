@@ -82,12 +82,14 @@ def commands(folder: Path, stage: str) -> list[tuple[str, Path]]:
     """
     from dvc.repo import Repo
     from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+    from networkx import dfs_postorder_nodes
 
     alone = {"core": {"no_scm": True}}  # a scratch folder may lie inside another repository, which is none of its business
     opened = partial(Repo, str(folder), uninitialized=True, config=alone)
     with _told("The pipeline cannot be read"), _stdout_to_stderr(), chdir(folder), opened() as repo:
         try:
-            found = repo.stage.collect(stage, with_deps=True)
+            graph = repo.index.graph  # edges lead to what is needed, so what is needed comes first
+            found = [each for one in repo.stage.collect(stage) for each in dfs_postorder_nodes(graph, one)]
         except (StageNotFound, StageFileDoesNotExistError):
             return []
         lists = [(each.cmd if isinstance(each.cmd, list) else [each.cmd], Path(each.wdir)) for each in found if each.cmd]

@@ -91,6 +91,7 @@ def blocks(scores: tuple[float, ...] | None = None) -> Calibration:
         scores=scores,
         limit=max(scores[:26]),
         starts=STARTS,
+        moved=tuple(score > max(scores[:26]) for score in scores[26:]),
     )
 
 
@@ -413,7 +414,7 @@ def empty() -> Monitoring:
     return replace(
         healthy(),
         verdict="alert",
-        reason="The data are broken (volume: There are no rows; also freshness), and nothing is trained on them.",
+        reason="The data are broken (volume: There are no rows; also freshness).",
         reasons=("There are no rows.", "No new row has come."),
         rows=0,
         checks=(

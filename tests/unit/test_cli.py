@@ -221,6 +221,18 @@ def test_a_real_process_ends_with_10_on_a_negative_verdict(tmp_path: Path) -> No
     assert (tmp_path / "summary").read_text().startswith("**evaluate: block**")
 
 
+def test_a_reader_who_has_heard_enough_is_no_error(tmp_path: Path) -> None:
+    """As in ``modelyard monitor ... | head``: nothing on stderr, and the verdict's exit code."""
+    told = "from modelyard import cli, outcome; "
+    told += "cli.modelyard.main = lambda **_: outcome.Outcome(verdict='alert', summary='x' * 10**6, positive=False); cli.main([])"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", told], stdout=write, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+    os.close(write)
+
+    assert (done.returncode, done.stderr) == (10, b"")
+
+
 def test_debug_shows_the_traceback(told: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before or after the verb, or by MODELYARD_DEBUG; the message is there all the same."""
     monkeypatch.chdir(tmp_path)

@@ -50,7 +50,9 @@ def test_an_ordinary_window_is_healthy(project: Project) -> None:
     assert (found.rows, found.champion.version) == (28 * 40, "7")
     assert found.champion.age_days == pytest.approx(31.229, abs=0.001)
     shifts = {shift.column: shift for shift in found.columns}
-    assert found.columns[0].role == "prediction"
+    assert [shift.column for shift in found.columns[:2]] == ["prediction", "x"]  # then by importance
+    assert shifts["x"].importance == pytest.approx(0.38, abs=0.1)
+    assert shifts["gap"].importance == 0
     assert shifts["serial"].shape is None
     assert found.performance
     assert found.performance.lower

@@ -116,6 +116,44 @@ def test_chances_are_those_of_scipy() -> None:
     assert distance.beyond_chance(0, 10, 10) == 1
 
 
+@pytest.mark.parametrize("by", ["blocks", "chance"])
+@pytest.mark.parametrize("side", ["reference", "current"])
+def test_a_column_without_a_value_has_no_shape(weekly: Profile, by: str, side: str) -> None:
+    """A shape of nothing is not 0, but unknown; that values are missing alarms all the same."""
+    lacks = {"delay": np.nan, "carrier": None}
+    before, now = _frame(84, 0), _frame(7, 99, "2013-04-01")
+    if by == "chance":
+        before, now = before.drop(columns="time"), now.drop(columns="time")
+    if side == "current":
+        now = now.assign(**lacks)
+    else:
+        before = before.assign(carrier=None)
+
+    found = _compared(measure.make(table.from_frame(before), time="time" if by == "blocks" else None), now)
+    shifts = {shift.column: shift for shift in found.shifts}
+
+    assert found.calibration.rule == by
+    assert shifts["carrier"].shape is None
+    assert shifts["hour"].shape is not None
+    if side == "current":
+        assert shifts["delay"].shape is None
+        assert {("delay", "missing"), ("carrier", "missing")} <= found.alarms[0]
+
+
+def test_one_direction_is_as_any_other() -> None:
+    """Shares of two cells have a closed form, which gives what the search for directions gives."""
+    counts = np.random.default_rng(0).binomial(400, 0.3, size=15)
+    two = np.stack([counts, 400 - counts], axis=1)
+    shares = np.sqrt(counts / 400)
+    residual = np.stack([shares - shares.mean(), np.zeros(15)], axis=1)
+    values, vectors = np.linalg.eigh(residual @ residual.T)
+    spread = np.maximum(values, 0) / 14
+    distance_ = vectors**2 @ (np.maximum(values, 0) / (spread + 1 / 1600))
+    expected = (distance_ / (1 - distance_ / 15)) ** (1 / 3) * np.sqrt(9 / 2)
+
+    assert blocks.scores(two) == pytest.approx(expected - np.median(expected), abs=1e-9)
+
+
 @given(seed=st.integers(0, 500))
 def test_blocks_are_treated_alike(seed: int) -> None:
     """The order of the blocks changes nothing but the order of the scores."""
@@ -137,15 +175,18 @@ def test_equal_samples_seldom_alarm() -> None:
 
 
 def test_the_bare_check_needs_numpy_and_pyarrow_only(tmp_path: Path) -> None:
-    """Neither pandas nor scipy, pydantic, jinja2 or rich is imported, and a JSON report is written."""
+    """Neither pandas nor scipy, pydantic, jinja2 or rich is imported, nor what costs as much as the check; a JSON report is written."""
     _frame(84, 0).to_parquet(tmp_path / "ref.parquet")
     _frame(7, 99, "2013-04-01").to_parquet(tmp_path / "now.parquet")
     script = (
-        "import sys; from modelyard.cli import main\n"
+        "import os, sys; from modelyard.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit as end: code = end.code\n"
-        "heavy = {'pandas', 'scipy', 'pydantic', 'jinja2', 'rich', 'mlflow'} & set(sys.modules)\n"
+        "heavy = {'pandas', 'scipy', 'pydantic', 'jinja2', 'rich', 'mlflow', 'dask', 'distributed'} & set(sys.modules)\n"
+        "slow = {'pyarrow.compute', 'numpy.ma', 'http.client', 'importlib.metadata'} if sys.argv[1] == 'monitor' else set()\n"
+        "heavy |= slow & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "assert not {'OPENBLAS_NUM_THREADS', 'ARROW_DEFAULT_MEMORY_POOL'} & set(os.environ)\n"
         "sys.exit(code)"
     )
     made = [sys.executable, "-c", script]

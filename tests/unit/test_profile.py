@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -220,7 +221,11 @@ def test_the_verb_writes_data_label_and_predictions(tmp_path: Path) -> None:
     assert made.counts.total == 59 * 40
     assert made.layout.blocks
     assert made.layout.blocks.complete == 8
-    assert made.hashes == {"model": sha256(tmp_path / "models/model.onnx")}
+    files = [tmp_path / "data/raw" / name for name in ("2013-01.parquet", "2013-02.parquet")]
+    lines = "".join(f"{sha256(file)}  {file.name}\n" for file in files)  # as sha256sum prints them
+    assert made.hashes == {"model": sha256(tmp_path / "models/model.onnx"), "data": hashlib.sha256(lines.encode()).hexdigest()}
+    assert max(made.importance, key=made.importance.get) == "x"  # type: ignore[arg-type]
+    assert made.duplicates == 0
     assert int(outcome.outputs["bytes"]) == (tmp_path / "models/profile.parquet").stat().st_size < 20_000
 
 

@@ -69,7 +69,8 @@ def test_broken_data_call_people_until_they_are_whole(released: Scene, tmp_path:
     """A training is due by age, but none starts on broken data; chat and issue are told, and told again when it is over."""
     yard = released.yard.copy(tmp_path)
     yard.put("modelyard.yaml", "monitor.cooldown_days", 60)  # so that the whole data train nothing either
-    yard.commit("A long cool-down")
+    yard.put("modelyard.yaml", "monitor.max_age_days", 21)
+    yard.commit("A long cool-down, a short life")
     stage.break_month(yard.demo, datetime(2013, 4, 1))
     before = yard.refs()
     with serve() as chat:
@@ -112,8 +113,8 @@ def test_a_training_waits_for_a_person_where_the_policy_wants_one(released: Scen
     assert "it would open the issue 'Modelyard: flights waits for a person to start its training'." in run.log
 
 
-def test_an_old_champion_is_replaced_in_one_run(released: Scene, tmp_path: Path) -> None:
-    """At the maximum age the schedule's own run retrains; at low risk it moves main to the release and makes it live, nobody asked."""
+def test_a_decayed_champion_is_replaced_in_one_run(released: Scene, tmp_path: Path) -> None:
+    """April's labels say that a fresh model is better: the schedule's run retrains; at low risk its release becomes live."""
     yard = released.yard.copy(tmp_path)
     yard.put("modelyard.yaml", "risk.level", "low")
     yard.put("params.yaml", "train.iterations", 80)
@@ -123,6 +124,7 @@ def test_an_old_champion_is_replaced_in_one_run(released: Scene, tmp_path: Path)
     assert run.conclusion == "success", run.log
     assert run.steps["monitor/monitor.monitor.verdict"] == "retrain"
     assert run.steps["monitor/monitor.monitor.start"] == "true"
+    assert run.steps["monitor/monitor.monitor.reason"].startswith("A training is due (decay: A fresh model of the same recipe gains +0.0")
     assert run.steps["monitor/train/train.evaluate.verdict"] == "promote"
     assert run.steps["monitor/train/train.propose.merged"] == "true"
     assert run.steps["monitor/train/promote/promote.promote.verdict"] == "live"

@@ -182,7 +182,8 @@ def main() -> None:
     print("\n".join(report(found)))
     print(f"{time.time() - begun:.0f} s, {asked.jobs} process(es).")
     if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        known = json.loads(asked.json.read_text(encoding="utf-8")) if asked.json.exists() else {}
+        asked.json.write_text(json.dumps(known | found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

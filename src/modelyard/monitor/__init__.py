@@ -14,26 +14,33 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from modelyard import clock
+from modelyard.console import say, step
 from modelyard.errors import ModelyardError, UsageError
 from modelyard.outcome import Outcome
 
 if TYPE_CHECKING:
+    from modelyard.monitor.engine import Engine
     from modelyard.monitor.report import Monitoring, Verdict
     from modelyard.project import Project
 
 REPORT = "monitor.json"
 PAGE = "monitor.html"
+CHECKS = "monitor"  # folder of all checks, by their dates
+_SHOWN = 60  # earlier checks in the index
 
 
 def run(project: Project, now: datetime) -> Outcome:
     """Watch the champion on the last ``monitor.window_days`` before ``now``; write ``reports/monitor.json`` and ``.html``.
+
+    The same two files stand in ``reports/monitor/`` by their date, beside those of earlier checks and ``index.html``.
 
     Parameters
     ----------
@@ -46,7 +53,6 @@ def run(project: Project, now: datetime) -> Outcome:
         ``healthy`` is positive, ``alert`` and ``retrain`` are not; ``none`` (positive) where nothing was released yet.
     """
     from modelyard import champion
-    from modelyard.console import step
     from modelyard.monitor import alarm, live, page, watch
     from modelyard.project import REPORTS
 
@@ -61,6 +67,7 @@ def run(project: Project, now: datetime) -> Outcome:
     with step("log the check"):
         before = _before(project)
         unlogged = _log(project, found)
+        _index(project, found, now)
     outcome = _outcome(found, unlogged, (REPORTS / PAGE).as_posix())
     unsent = _notify(found, before)
     return dataclasses.replace(outcome, alert=alarm.issue(found, outcome.summary), problems=(*outcome.problems, *unsent))
@@ -79,6 +86,38 @@ def _before(project: Project) -> Verdict | None:
         return None
 
 
+def _index(project: Project, found: Monitoring, now: datetime) -> None:
+    """Write the check by its date, and the index of all."""
+    from modelyard.monitor import page, watch
+
+    path = project.report(f"{CHECKS}/{now.astimezone(UTC):%Y-%m-%d}.json")
+    watch.write(path, found)
+    page.write(found, path.with_suffix(".html"), index=page.INDEX)
+    try:
+        _recall(project, path.parent)
+    except ModelyardError as error:  # a convenience: the check stands without it
+        say(f"The index lacks earlier checks: {error.what}")
+    page.write_index(path.parent)
+
+
+def _recall(project: Project, folder: Path) -> None:
+    """Bring what earlier checks logged: a job starts from a fresh clone, which has no reports."""
+    import tempfile
+
+    from modelyard import registry, state
+
+    store = project.root / state.FOLDER
+    if not (registry.is_remote() or (store / state.DATABASE).exists()):
+        return
+    known = registry.connect(store)
+    for run, tags in registry.newest_runs(known, f"{project.policy.name}-monitor", _SHOWN):
+        target = folder / f"{clock.parse(tags.get('logical_date', '')):%Y-%m-%d}.json"
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as draft:
+                registry.download(known, run, PAGE, Path(draft)).replace(target.with_suffix(".html"))
+                registry.download(known, run, REPORT, Path(draft)).replace(target)
+
+
 def _notify(found: Monitoring, before: Verdict | None) -> tuple[str, ...]:
     """Tell chat or mail; sentences on what could not be reached."""
     from modelyard import github
@@ -88,8 +127,19 @@ def _notify(found: Monitoring, before: Verdict | None) -> tuple[str, ...]:
     return notify.send(message) if message else ()
 
 
-def check(profile: Path, current: str, *, json: Path | None, html: Path | None) -> Outcome:
-    """Check any table, a Parquet or CSV file, a folder or a glob, against a profile's file."""
+def check(
+    profile: Path, current: str, *, json: Path | None, html: Path | None, now: datetime | None = None, engine: Engine = "local"
+) -> Outcome:
+    """Check any table, a Parquet or CSV file, a folder or a glob, against a profile's file.
+
+    Parameters
+    ----------
+    now
+        Until when there should be rows, aware; None where nobody says so.
+    """
+    from modelyard.monitor import frugal
+
+    frugal.load()
     from modelyard.monitor import profile as profiles
     from modelyard.monitor import table as tables
     from modelyard.monitor import watch
@@ -98,7 +148,7 @@ def check(profile: Path, current: str, *, json: Path | None, html: Path | None) 
     time = (layout.blocks.column,) if layout.blocks else ()
     texts = [column.name for column in layout.columns if column.kind == "categorical"]
     source = tables.open(current, times=time, as_text=[*texts, *layout.segments])
-    found = watch.table(profile, source)
+    found = watch.table(profile, source, now=now, engine=engine)
     if json:
         watch.write(json, found)
     if html:
@@ -183,21 +233,34 @@ def _log(project: Project, found: Monitoring) -> tuple[str, ...]:
 @click.option("--current", metavar="TABLE", help="Table to check: a Parquet or CSV file, a folder, a glob.")
 @click.option("--json", type=click.Path(path_type=Path), help="Write the report there, too.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page there, too.")
-def command(now: datetime, profile: Path | None, current: str | None, json: Path | None, html: Path | None) -> Outcome:
+@click.option("--engine", type=click.Choice(["local", "dask"]), help="Where parts of the table are counted.  [default: local]")
+@click.pass_context
+def command(
+    context: click.Context,
+    now: datetime,
+    profile: Path | None,
+    current: str | None,
+    json: Path | None,
+    html: Path | None,
+    engine: Engine | None,
+) -> Outcome:
     """Compare the current window with the champion's profile, or any table with any profile.
 
     In a project: checks data, drift of each column and of the prediction, the metric where labels are there, and the champion's age.
     Verdict: healthy, alert or retrain (exit code 10 for the latter two); none where nothing is live. With --profile and --current,
-    anywhere: healthy or alert.
+    anywhere: healthy or alert; how fresh the rows are is asked where --now is given.
     """
     if profile is None and current is None:
         from modelyard.project import find
 
-        if json or html:
-            raise UsageError("--json and --html need --profile and --current.", f"In a project, see reports/{REPORT} and reports/{PAGE}.")
+        if json or html or engine:
+            raise UsageError(
+                "--json, --html and --engine need --profile and --current.", f"In a project, see reports/{REPORT} and reports/{PAGE}."
+            )
         return run(find(), now)
     if profile is None or current is None:
         raise UsageError(
             "A check needs both --profile and --current.", "Make a profile: modelyard profile reference.parquet -o ref.profile"
         )
-    return check(profile, current, json=json, html=html)
+    said = context.get_parameter_source("now") is not ParameterSource.DEFAULT
+    return check(profile, current, json=json, html=html, now=now if said else None, engine=engine or "local")

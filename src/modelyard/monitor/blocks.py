@@ -42,20 +42,24 @@ def scores(counts: np.ndarray) -> np.ndarray:
     residual = roots - roots.mean(axis=0)
     m = len(residual)
     noise = float(np.mean(1 / (4 * rows)))
-    values, vectors = np.linalg.eigh(residual @ residual.T)  # m x m: fewer blocks than cells
-    spread = np.maximum(values, 0) / (m - 1)
-    distance = (vectors**2 @ (np.maximum(values, 0) / (spread + noise))).ravel()
+    if residual.shape[1] == 1:  # one direction needs no search for it
+        spread = (residual**2).sum(axis=0) / (m - 1)
+        distance = residual[:, 0] ** 2 / (spread + noise)
+    else:
+        values, vectors = np.linalg.eigh(residual @ residual.T)  # m x m: fewer blocks than cells
+        spread = np.maximum(values, 0) / (m - 1)
+        distance = (vectors**2 @ (np.maximum(values, 0) / (spread + noise))).ravel()
     left_out = distance / np.maximum(1 - distance / m, 1e-9)
     free = max(1.0, float((spread / (spread + noise)).sum()))
     z = ((left_out / free) ** (1 / 3) - (1 - 2 / (9 * free))) / np.sqrt(2 / (9 * free))
-    result: np.ndarray = z - np.median(z)
+    result: np.ndarray = z - _median(z)
     return result
 
 
 def pooled(counts: np.ndarray, rows: int = 20) -> np.ndarray:
     """Neighbouring cells as one, evenly over all blocks, until a block has about ``rows`` in each: finer ones would only hold noise."""
     share = counts.sum(axis=0) / max(1, counts.sum())
-    most = max(4, int(np.median(counts.sum(axis=1)) // rows))
+    most = max(4, int(_median(counts.sum(axis=1)) // rows))
     if len(share) <= most:
         return counts
     group = np.minimum(((np.cumsum(share) - share / 2) * most).astype(np.int64), most - 1)
@@ -69,3 +73,10 @@ def unknown(counts: np.ndarray, novel: int) -> np.ndarray:
     own = counts[:, novel:]
     mine = counts[:, :novel].sum(axis=1) + (own * ((own > 0).sum(axis=0) <= 1)).sum(axis=1)
     return np.stack([mine, counts.sum(axis=1) - mine], axis=1)
+
+
+def _median(values: np.ndarray) -> float:
+    """The middle one, or between the two: numpy's imports masked arrays, which takes longer than all scores of a table."""
+    ranked = np.sort(values)
+    half = len(ranked) // 2
+    return float(ranked[half] if len(ranked) % 2 else (ranked[half - 1] + ranked[half]) / 2)

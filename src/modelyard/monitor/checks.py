@@ -70,7 +70,9 @@ def volume(rows: int, days: float | None, reference_rows: int, reference_days: f
     if not rows:
         return Check(name="volume", status="alert", message="There are no rows.")
     if not (days and reference_days and reference_rows):
-        return Check(name="volume", status="unknown", message=f"{rows:,} rows; without times it is not known over how many days.")
+        return Check(
+            name="volume", status="unknown", message=f"{rows:,} row{'s' * (rows != 1)}; without times it is not known over how many days."
+        )
     now, before = rows / days, reference_rows / reference_days
     ratio = now / before
     text = f"{_count(now)} rows a day, {ratio:.2f} times the reference's {_count(before)}"
@@ -128,15 +130,9 @@ def novel(columns: Iterable[Shift]) -> Check:
     asked = [(shift.column, shift.novel) for shift in columns if shift.novel]
     alarmed = [(name, answer) for name, answer in asked if answer.alarm and answer.size > 0]
     if not alarmed:
-        return Check(name="novel", status="ok", message=f"Of {len(asked)} columns none holds values that are new.")
-    return Check(name="novel", status="alert", message=f"Values never seen before: {_changes(alarmed)}.")
-
-
-def alarmed_blocks(calibration: Calibration) -> tuple[bool, ...]:
-    """Which blocks of the window lie above all of the reference's, the latest last; a block without a score does not."""
-    if calibration.rule != "blocks" or calibration.limit is None:
-        return ()
-    return tuple(score > calibration.limit for score in calibration.scores[calibration.blocks :])
+        said = f"Of {len(asked)} columns none holds more values than is usual that were never seen, or too rare to count."
+        return Check(name="novel", status="ok", message=said)
+    return Check(name="novel", status="alert", message=f"Values never seen before, or too rare to count: {_changes(alarmed)}.")
 
 
 def drift(
@@ -157,7 +153,7 @@ def drift(
     moved = [shift for shift in columns if shift.shape and shift.shape.alarm]
     if calibration.rule == "none":
         return Check(name="drift", status="unknown", message="Not known: there is nothing to compare.")
-    if not moved:
+    if not moved and not any(calibration.moved[-of:]):
         return Check(name="drift", status="ok", message="No column's shape moved more than is usual.")
     told = _list([f"{_called(shift)} {words.percent(shift.shape.size)}" for shift in moved if shift.shape])
     holds = decay is not None and decay.found == "no"
@@ -166,14 +162,15 @@ def drift(
         status: Literal["noted", "alert"] = "noted" if holds else "alert"
         message = f"Shapes moved (assumes {calibration.assumes}): {told}{noted}."
         return Check(name="drift", status=status, message=message)
-    alarmed = alarmed_blocks(calibration)[-of:]
-    where = f"{sum(alarmed)} of the last {len(alarmed)} {words.blocks(calibration, len(alarmed))}"
-    if not any(alarmed):
-        return Check(name="drift", status="ok", message=f"Shapes moved in {where}.")
-    if not alarmed[-1] or sum(alarmed) < min(need, len(alarmed)):
-        why = f"{min(need, len(alarmed))} are needed" if alarmed[-1] else "the latest is as usual"
-        return Check(name="drift", status="noted", message=f"Shapes moved in {where}, but {why}: {told}{noted}.")
-    message = f"Shapes moved in {where}, the latest included: {told}{noted}."
+    alarmed = calibration.moved[-of:]
+    one = words.blocks(calibration, 1)
+    where = f"{sum(alarmed)} of the last {len(alarmed)} {one}s" if len(alarmed) > 1 else f"the only {one}"
+    if not alarmed[-1]:
+        return Check(name="drift", status="noted", message=f"Shapes moved in {where}, but the latest is as usual.")
+    if sum(alarmed) < min(need, len(alarmed)):
+        return Check(name="drift", status="noted", message=f"Shapes moved in {where}, but {need} are needed: {told}{noted}.")
+    latest = ", the latest included" if len(alarmed) > 1 else ""
+    message = f"Shapes moved in {where}{latest}: {told}{noted}."
     if holds:
         return Check(name="drift", status="noted", message=message)
     return Check(name="drift", status=says if len(alarmed) >= need else "alert", message=message)

@@ -70,6 +70,12 @@ def _questions(column: Cells) -> tuple[Question, ...]:
     return ("shape",) if column.role == "label" else ("shape", "missing", "novel")
 
 
+def _told(profile: Profile, current: Counts, column: Cells) -> tuple[Question, ...]:
+    """The questions that have an answer: where no value is known, on either side, there is no shape."""
+    known = all(held.cells[column.name][:, 1:].any() for held in (profile.counts, current))
+    return tuple(question for question in _questions(column) if known or question != "shape")
+
+
 def _by_blocks(profile: Profile, current: Counts, reference: list[int], now: list[int], window: Blocks) -> Comparison:
     asked = [(column, question) for column in profile.layout.columns for question in _questions(column)]
     alarms, tops, limits = [], [], []
@@ -97,10 +103,11 @@ def _by_blocks(profile: Profile, current: Counts, reference: list[int], now: lis
         scores=tuple(round(float(v), 4) for v in [*latest[:, :-1].max(axis=0)[::-1], *shown]),
         limit=round(limits[0], 4),
         starts=tuple(starts),
+        moved=tuple(any(question == "shape" for _, question in hit) for hit in reversed(alarms)),
     )
     shifts = []
     for column in profile.layout.columns:
-        answers_of = {q: replace(sizes[column.name, q], alarm=(column.name, q) in alarms[0]) for q in _questions(column)}
+        answers_of = {q: replace(sizes[column.name, q], alarm=(column.name, q) in alarms[0]) for q in _told(profile, current, column)}
         row = next((i for i, (c, _) in enumerate(asked) if c.name == column.name), None)
         own = () if row is None else tuple(round(float(v), 4) for v in [*latest[row, :-1][::-1], latest[row, -1]])
         shifts.append(_shift(column, answers_of, own))
@@ -130,7 +137,9 @@ def _by_chance(profile: Profile, current: Counts, alpha: float) -> Comparison:
         found = _sized(profile, column, question, now)
         chance = _chance(column, question, profile.counts.cells[column.name].sum(axis=0), now)
         answers[column.name][question] = replace(found, chance=chance, alarm=chance < level and found.size >= FLOORS[question])
-    shifts = tuple(_shift(column, answers[column.name], ()) for column in profile.layout.columns)
+    shifts = tuple(
+        _shift(column, {q: answers[column.name][q] for q in _told(profile, current, column)}, ()) for column in profile.layout.columns
+    )
     hit = frozenset((name, q) for name, by in answers.items() for q, answer in by.items() if answer.alarm)
     judged = bool(asked) and current.total > 0 and profile.counts.total > 0
     calibration = Calibration(

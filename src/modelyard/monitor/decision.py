@@ -86,7 +86,7 @@ def _sentence(
     """Why, in one sentence: the strongest check in its words, the others by name."""
     waits = f"the training that is due ({_names(due)}) waits"
     if broken:
-        held = f", and {waits}" if due else ", and nothing is trained on them"
+        held = f", and {waits}" if due else ""
         return f"The data are broken ({_words(broken)}){held}."
     if verdict == "retrain":
         return f"A training is due ({_words(due)})" + (", and a person must start it." if approval else ".")

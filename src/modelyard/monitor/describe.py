@@ -101,4 +101,4 @@ def _even(shares: np.ndarray, bars_: int) -> list[np.ndarray]:
         return [np.array([i]) for i in range(len(shares))]
     middle = np.cumsum(shares) - shares / 2
     group = np.minimum((middle / max(float(shares.sum()), 1e-12) * bars_).astype(np.int64), bars_ - 1)
-    return [np.flatnonzero(group == g) for g in np.unique(group)]
+    return [np.flatnonzero(group == g) for g in sorted(set(group.tolist()))]

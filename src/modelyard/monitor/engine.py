@@ -10,13 +10,10 @@ Both engines cut the table alike and add in the same order (neighbours first, th
 from __future__ import annotations
 
 import os
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 from modelyard.console import say
 from modelyard.errors import UsageError
@@ -173,6 +170,9 @@ def _connected() -> Iterator[Client]:
 
 def _reach(address: str) -> None:
     """Knock before Dask does: its client tries for long, and says much, where nobody answers."""
+    import socket
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
@@ -190,6 +190,8 @@ def _reach(address: str) -> None:
 
 def _compare(client: Client, address: str) -> None:
     """Refuse workers without this toolkit: Dask would wait for them without end."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         versions = set(client.run(version, "modelyard").values())
     except PackageNotFoundError as error:

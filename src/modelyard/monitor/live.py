@@ -62,7 +62,8 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
     asked = [
         schema,
         *watch.about_rows(profile, counts, window, least=policy.volume.min, most=policy.volume.max),
-        checks.freshness(_newest(counts), end, policy.stale_after, rows=counts.total),
+        checks.freshness(watch.newest(counts), end, policy.stale_after, rows=counts.total),
+        checks.duplicates(counts.duplicates, profile.duplicates, limit=policy.duplicates),
         checks.age(age, policy.max_age_days),
         checks.release(record.model.version, _live_version(project)),
     ]
@@ -108,10 +109,6 @@ def _count(
     rows = frame if scores is None or name is None else frame.assign(**{name: scores})
     first, last = (int(np.datetime64(moment, "us").astype(np.int64)) for moment in (start, end))
     return measure.count(profile, tables.from_frame(rows, "the window"), start=first, end=last)
-
-
-def _newest(counts: Counts) -> datetime | None:
-    return watch.moment(counts.last) if counts.last is not None else None
 
 
 def _live_version(project: Project) -> str | None:

@@ -31,6 +31,7 @@ import pyarrow as pa
 from modelyard.errors import DataError
 from modelyard.monitor import sketch
 from modelyard.monitor.arrays import numbers, texts, times
+from modelyard.monitor.duplicates import Rows
 from modelyard.monitor.sketch import Blocks, Cells, Layout
 
 VERSION = 2
@@ -50,6 +51,7 @@ class Counts:
     segment_rows: dict[str, np.ndarray] = field(default_factory=dict)
     segments: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     last: int | None = None  # newest event time, microseconds since 1970
+    whole: Rows | None = None  # the rows by their hashes, where repetitions are asked for
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -58,7 +60,13 @@ class Counts:
             {name: rows + other.segment_rows[name] for name, rows in self.segment_rows.items()},
             {name: {c: n + other.segments[name][c] for c, n in by.items()} for name, by in self.segments.items()},
             max((t for t in (self.last, other.last) if t is not None), default=None),
+            self.whole + other.whole if self.whole and other.whole else None,
         )
+
+    @property
+    def duplicates(self) -> float | None:
+        """Share of the rows that repeat an earlier one; None where that was not counted."""
+        return self.whole.share if self.whole else None
 
     @property
     def total(self) -> int:
@@ -75,7 +83,13 @@ class Profile:
     kinds: dict[str, str]  # column -> number, text, bool or time: the schema
     hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of model and data
     importance: dict[str, float] = field(default_factory=dict)  # of the model, where it is known
-    duplicates: float | None = None  # share of rows that repeat another one
+    duplicates: float | None = None  # share of rows that repeat an earlier one, by the columns of `known_at_once`
+
+    @property
+    def known_at_once(self) -> tuple[str, ...]:
+        """The columns that make a row what it is: all but predictions, which are no data, and labels, which come later."""
+        later = {column.name for column in self.layout.columns if column.role != "feature"}
+        return tuple(name for name in self.kinds if name not in later)
 
 
 def count(layout: Layout, batch: pa.RecordBatch, blocks: Blocks | None) -> Counts:
@@ -164,8 +178,7 @@ def read(path: Path) -> Profile:
 
     again = "Make it anew: `modelyard profile`, or `modelyard train` and a release."
     try:
-        with pq.ParquetFile(path) as file:
-            table, raw = file.read(use_threads=False), (file.metadata.metadata or {}).get(_KEY)
+        raw = (pq.read_metadata(path).metadata or {}).get(_KEY)
     except FileNotFoundError:
         raise DataError(f"{path} is missing.", again) from None
     except (pa.ArrowException, OSError) as error:
@@ -176,8 +189,10 @@ def read(path: Path) -> Profile:
         meta = json.loads(raw)
         if meta["version"] != VERSION:
             raise DataError(f"{path} is a profile of version {meta['version']}; this toolkit reads version {VERSION}.", again)
+        with pq.ParquetFile(path, read_dictionary=["column", "by"]) as file:  # to encode them later would import all of Arrow's functions
+            table = file.read(use_threads=False)
         return _assemble(table, meta)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError, pa.ArrowException) as error:
         raise DataError(f"{path} holds a profile that is damaged: {type(error).__name__}: {error}", again) from None
 
 

@@ -107,6 +107,7 @@ class Calibration:
     scores: tuple[float, ...] = ()  # table-wide score per reference block, then per current block
     limit: float | None = None  # the largest of the reference's; a current block above it alarms
     starts: tuple[datetime | None, ...] = ()  # of the blocks, in the same order
+    moved: tuple[bool, ...] = ()  # per current block, whether a shape alarms in it, the latest last (block rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +193,7 @@ class Monitoring:
     champion: Champion | None
     checks: tuple[Check, ...]
     calibration: Calibration
-    columns: tuple[Shift, ...]  # the prediction first, then by importance, then alarms, then size
+    columns: tuple[Shift, ...]  # the prediction first, then alarms, then by importance, then size; labels last
     performance: Performance | None = None
     decay: Decay | None = None
     estimate: Estimate | None = None

@@ -22,7 +22,8 @@ _DISTINCT = 1 << 16  # numbers kept apart; beyond, their lowest bits are dropped
 _TEXTS = 100_000  # values of a text column that are told apart; beyond, it only has hash buckets
 _CELLS = 64
 _BUCKETS = 32
-_RARE = 50  # a value seen less often gets no cell of its own: it could name a person, and its count says little
+_RARE = 50  # a value seen less often gets no cell of its own: its count says little
+_PRIVATE = 5  # nor does a text seen less often, however small the table: it could name a person
 _SEGMENTS = 20
 _BLOCKS = 64  # the latest ones; older rows only count in the total
 
@@ -291,7 +292,7 @@ def _of_numbers(name: str, role: Role, tally: Numbers) -> Cells:
         std = float(np.sqrt(np.sum((low - mean) ** 2 * (counts / total))))
     std = std if np.isfinite(std) else 0.0
     if not tally.shift and len(low) <= _CELLS:
-        often = _often(counts)
+        often = _often(counts, 1)
         rows, variance = _left_out(counts, often)
         return Cells(name, role, "discrete", values=tuple(low[counts >= often].tolist()), std=std, novel_rows=rows, novel_variance=variance)
     k = np.arange(1, _CELLS // 2)
@@ -310,7 +311,7 @@ def _of_texts(name: str, role: Role, tally: Texts) -> Cells:
         return Cells(name, role, "categorical", buckets=_BUCKETS)
     ranked = sorted(tally.counts.items(), key=lambda item: (-item[1], item[0]))
     counts = np.array([n for _, n in ranked], dtype=np.int64)
-    often = _often(counts)
+    often = _often(counts, _PRIVATE)
     kept = tuple(value for value, n in ranked if n >= often)
     rows, variance = _left_out(counts, often)
     few = len(ranked) - len(kept) <= _BUCKETS  # so few need not be told apart
@@ -323,13 +324,13 @@ def _segment(name: str, column: Column) -> tuple[str, ...]:
             f"The segment column {name!r} holds no texts, or more than {_TEXTS:,} different ones.", "Choose a column with few values."
         )
     ranked = sorted(column.texts.counts.items(), key=lambda item: (-item[1], item[0]))[:_SEGMENTS]
-    return tuple(value for value, n in ranked if n >= min(_RARE, max(1, column.rows // 100)))
+    return tuple(value for value, n in ranked if n >= min(_RARE, max(_PRIVATE, column.rows // 100)))
 
 
-def _often(counts: np.ndarray) -> int:
+def _often(counts: np.ndarray, least: int) -> int:
     """From how many rows on a value gets a cell: 50 (or one in a hundred of a small table), more where there are too many values."""
     total = int(counts.sum())
-    least = max(1, min(_RARE, total // 100))
+    least = max(least, min(_RARE, total // 100))
     ranked = np.sort(counts)[::-1]
     return max(least, int(ranked[_CELLS]) + 1) if len(ranked) > _CELLS else least
 
@@ -349,7 +350,7 @@ def _left_out(counts: np.ndarray, often: int) -> tuple[int, float]:
 
 
 def _outward(least: float, most: float) -> tuple[float, float]:
-    """The range, widened to numbers of few digits: no bound is a value that somebody has."""
+    """The range, widened to numbers of few digits: the extremes are values of single rows."""
     step = abs(least) * 0.001 or 0.001 if least == most else 10.0 ** (np.floor(np.log10(most - least)) - 2)
     low, high = np.floor(least / step) * step, np.ceil(most / step) * step
     digits = max(0, int(-np.floor(np.log10(step))))

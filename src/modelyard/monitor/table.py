@@ -170,7 +170,7 @@ def open(  # noqa: A001
     columns
         Read these only, in this order.
     times
-        Columns of times: those that are text must hold ISO times, all with or all without a zone.
+        Columns of times, where they are there: those that are text must hold ISO times, all with or all without a zone.
     as_text
         Columns that a CSV file holds as text even where they look like numbers, such as codes of digits.
 
@@ -245,6 +245,7 @@ def _finished(source: Source, times: Collection[str]) -> Source:
             f"{source.name} has no column that can be read.", "Nested columns are left out; write them as columns of their own."
         )
     kinds = dict(source.schema)
+    times = [name for name in times if name in kinds]
     if wrong := [name for name, kind in source.select(times).schema if kind in ("number", "bool", "other")]:
         raise DataError(f"Column {wrong[0]!r} of {source.name} is {files.WORDS[kinds[wrong[0]]]}, not a time.", "Name a column of times.")
     casts = [name for name in times if kinds[name] == "text"]

@@ -156,13 +156,14 @@ def rule(calibration: Calibration) -> str:
         return "Nothing could be compared, so no drift can be told."
     if calibration.rule == "chance":
         return (
-            f"Alarms go by chance over the whole table: without any change {percent(calibration.level)} of the checks alarm. "
+            f"Alarms go by chance over the whole table: without any change at most {percent(calibration.level)} of the checks alarm. "
             f"This assumes {calibration.assumes}; drift found so does not start a training by itself."
         )
     one = blocks(calibration, 1)
     of = f" ({short(calibration.block_days)} days each)" if calibration.block_days and one == "block" else ""
     return (
-        f"A {one} alarms where the table's score lies above that of all {calibration.blocks} {blocks(calibration)} of the reference{of}. "
+        f"A {one} alarms where the table's score lies above that of all {calibration.blocks} {blocks(calibration)} of the reference{of}, "
+        "by a change large enough to matter. "
         f"Without any change that happens with a chance of {percent(calibration.level)}. This assumes {calibration.assumes}."
     )
 
