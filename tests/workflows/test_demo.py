@@ -43,6 +43,7 @@ def test_the_story_is_played_and_told(tmp_path: Path) -> None:
     runs = json.loads((tmp_path / "runs.json").read_text())
     assert [(run["date"][:10], run["workflow"], run["event"], run["verdict"]) for run in runs] == STORY
     assert {run["conclusion"] for run in runs} == {"success"}
+    assert runs[3]["outputs"]["reason"].startswith("A training is due (decay: ")
     called, refused = runs[5]["outputs"], runs[6]["outputs"]
     assert called["start"] == "false"
     assert called["reason"].startswith("The data are broken (schema: ")

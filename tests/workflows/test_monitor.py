@@ -102,6 +102,7 @@ def test_a_training_waits_for_a_person_where_the_policy_wants_one(released: Scen
     """The verdict is retrain and nothing starts: the issue says how to answer."""
     yard = released.yard.copy(tmp_path)
     yard.put("modelyard.yaml", "monitor.approval", "required")
+    yard.put("modelyard.yaml", "monitor.max_age_days", 21)
     yard.commit("Ask before training")
     before = yard.refs()
     run = yard.happen("schedule", "monitor", MAY)
@@ -113,10 +114,11 @@ def test_a_training_waits_for_a_person_where_the_policy_wants_one(released: Scen
     assert "it would open the issue 'Modelyard: flights waits for a person to start its training'." in run.log
 
 
-def test_a_decayed_champion_is_replaced_in_one_run(released: Scene, tmp_path: Path) -> None:
-    """April's labels say that a fresh model is better: the schedule's run retrains; at low risk its release becomes live."""
+def test_an_old_champion_is_replaced_in_one_run(released: Scene, tmp_path: Path) -> None:
+    """At the maximum age the schedule's own run retrains; at low risk it moves main to the release and makes it live, nobody asked."""
     yard = released.yard.copy(tmp_path)
     yard.put("modelyard.yaml", "risk.level", "low")
+    yard.put("modelyard.yaml", "monitor.max_age_days", 21)
     yard.put("params.yaml", "train.iterations", 80)
     main = yard.commit("Low risk, and more trees")
     run = yard.happen("schedule", "monitor", MAY)
@@ -124,7 +126,7 @@ def test_a_decayed_champion_is_replaced_in_one_run(released: Scene, tmp_path: Pa
     assert run.conclusion == "success", run.log
     assert run.steps["monitor/monitor.monitor.verdict"] == "retrain"
     assert run.steps["monitor/monitor.monitor.start"] == "true"
-    assert run.steps["monitor/monitor.monitor.reason"].startswith("A training is due (decay: A fresh model of the same recipe gains +0.0")
+    assert run.steps["monitor/monitor.monitor.reason"].startswith("A training is due (age: ")
     assert run.steps["monitor/train/train.evaluate.verdict"] == "promote"
     assert run.steps["monitor/train/train.propose.merged"] == "true"
     assert run.steps["monitor/train/promote/promote.promote.verdict"] == "live"
