@@ -55,8 +55,8 @@ def report(figures: dict[str, Tallies]) -> str:
     labels = [label for label in variants.LABELS if variants.tool_of(label) in figures]
     rows = []
     for label in labels:
-        tallies = figures[variants.tool_of(label)].values()
-        rows.append([label, *(output.share(found["any"][label], found["checks"]) for found in tallies)])
+        tallies = [figures[variants.tool_of(label)].get(f"{a}:{b}") for a, b in SIZES]
+        rows.append([label, *(found and output.share(found["any"][label], found["checks"]) for found in tallies)])
     text = output.table(["checks that alarm", *(f"{a:,}:{b:,}" for a, b in SIZES)], rows)
     if variants.OURS not in figures:
         return text

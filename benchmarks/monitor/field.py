@@ -61,18 +61,16 @@ def ours_on(name: str, reference: pd.DataFrame, later: pd.DataFrame) -> dict[str
     return {"chance": sum(map(bool, found)), "checks": CHECKS, "null": blocks.null(reference, 300), variants.OURS: weeks}
 
 
-def peers_on(cache: Path, reference: pd.DataFrame, later: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Each later week by the other tools; NannyML with chunks as large as the week. Text and truth alike as text."""
-    found: dict[str, list[dict[str, Any]]] = {}
+def peer_on(tool: str, cache: Path, reference: pd.DataFrame, later: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each later week by another tool; NannyML with chunks as large as the week. Text and truth alike as text."""
+    found = []
     before = flights.write(reference.drop(columns="time"), cache / "field-reference.parquet")
-    for tool in peers.TOOLS:
-        with peers.running(tool, cache) as peer:
-            found[tool] = []
-            for start, week in blocks.weeks_of(later):
-                now = flights.write(week.drop(columns="time"), cache / "field-current.parquet")
-                answer = peer.check(before, now, chunk_size=len(week))
-                alarms = {column: ["drift"] for column, asked in answer["columns"].items() if asked["drift"]}
-                found[tool].append({"week": f"{start:%Y-%m-%d}", "alarms": alarms})
+    with peers.running(tool, cache) as peer:
+        for start, week in blocks.weeks_of(later):
+            now = flights.write(week.drop(columns="time"), cache / "field-current.parquet")
+            answer = peer.check(before, now, chunk_size=len(week))
+            alarms = {column: ["drift"] for column, asked in answer["columns"].items() if asked["drift"]}
+            found.append({"week": f"{start:%Y-%m-%d}", "alarms": alarms})
     return found
 
 
@@ -100,13 +98,17 @@ def main(cache: Path, json_file: Path | None, only_ours: bool) -> None:
     if json_file and json_file.exists():
         sys.exit(f"{json_file} is there already: this is run once.")
     cache = flights.folder(cache)
+    tables = {name: made(cache) for name, made in (("loans", loans), ("bikes", bikes))}
     figures = {}
-    for name, made in (("loans", loans), ("bikes", bikes)):
-        reference, later = made(cache)
+    for name, (reference, later) in tables.items():
         figures[name] = ours_on(name, reference, later)
-        if not only_ours:
-            figures[name] |= peers_on(cache, reference, later)
-    output.write(json_file, {"field": figures})
+        output.write(json_file, {"field": figures})
+        click.echo(f"{name}: {variants.OURS} done", err=True)
+    for tool in () if only_ours else peers.TOOLS:
+        for name, (reference, later) in tables.items():
+            figures[name][tool] = peer_on(tool, cache, reference, later)
+            output.write(json_file, {"field": figures})
+            click.echo(f"{name}: {tool} done", err=True)
     click.echo(report(figures))
 
 

@@ -15,7 +15,8 @@ from modelyard.monitor.profile import Counts, Profile
 from modelyard.monitor.sketch import Layout, Survey
 from modelyard.monitor.table import from_frame
 
-QUESTIONS = ("shape", "missing", "novel")
+LIMIT = "over 5 points missing"
+QUESTIONS = ("shape", "missing", "novel", LIMIT)
 ALPHA = 0.01
 MISSING = 0.05  # monitor.missing
 TYPES = {"text": pa.string(), "bool": pa.bool_(), "number": pa.float64()}
@@ -33,13 +34,18 @@ def check(reference: Profile, frame: pd.DataFrame) -> Comparison:
 
 
 def alarms(found: Comparison) -> dict[str, list[str]]:
-    """Column -> the questions that alarm in the latest block, or by chance; and missing values beyond the policy's fixed limit."""
+    """Column -> the questions that alarm in the latest block, or by chance; and ``LIMIT``, the policy's fixed one."""
     fired = set(found.alarms[0]) if found.alarms else set()
-    fired |= {(shift.column, "missing") for shift in found.shifts if shift.missing and shift.missing.size > MISSING}
+    fired |= {(shift.column, LIMIT) for shift in found.shifts if shift.missing and shift.missing.size > MISSING}
     by: dict[str, list[str]] = {}
     for column, question in sorted(fired):
         by.setdefault(column, []).append(question)
     return by
+
+
+def ruled(found: dict[str, list[str]]) -> list[str]:
+    """The columns that the rule alone finds, without the fixed limit."""
+    return [column for column, asked in found.items() if asked != [LIMIT]]
 
 
 @dataclass
