@@ -1,4 +1,8 @@
-"""How time and memory grow with the rows: one process, and Dask on two workers, whose profiles must be the same bytes."""
+"""How time and memory grow with the rows: one process, and Dask on two workers, whose profiles must be the same bytes.
+
+Dask starts its workers with MALLOC_TRIM_THRESHOLD_ set, so that each array goes back to the system at once and its pages are made
+anew. ``kept`` are workers that keep them.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,22 @@ import flights
 import output
 
 WORKERS = 2
+NAMES = {"one": "one process", "two": "two workers", "kept": "two workers that keep memory"}
+KEPT = {  # for glibc, in place of Dask's setting
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 28,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
+}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def cluster() -> Iterator[tuple[str, list[int]]]:
+def cluster(settings: dict[str, int]) -> Iterator[tuple[str, list[int]]]:
     """Two worker processes with a thread each: the scheduler's address, and the workers' numbers."""
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set(settings),
         LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50) as started,
         Client(started, set_as_default=False) as client,
     ):
@@ -50,7 +61,7 @@ def one(reference: Path, current: Path, cache: Path) -> dict[str, cost.Run]:
     }
 
 
-def two(reference: Path, current: Path, cache: Path) -> dict[str, cost.Run]:
+def two(reference: Path, current: Path, cache: Path, settings: dict[str, int]) -> dict[str, cost.Run]:
     """Profile and check on two workers; ``workers`` are their own CPU seconds and peak memory."""
     found: dict[str, cost.Run] = {}
     profile = cache / "two.profile"
@@ -59,7 +70,7 @@ def two(reference: Path, current: Path, cache: Path) -> dict[str, cost.Run]:
         "check": ["monitor", "--profile", profile, "--current", current, "--json", cache / "two.json"],
     }
     for name, command in commands.items():
-        with cluster() as (address, workers):
+        with cluster(settings) as (address, workers):
             before = [cpu(worker) for worker in workers]
             os.environ["DASK_SCHEDULER_ADDRESS"] = address
             found[name] = cost.run([cost.MODELYARD, *command, "--engine", "dask"])
@@ -74,12 +85,13 @@ def report(figures: dict[str, dict[str, dict[str, cost.Run]]]) -> str:
     rows = []
     for size, engines in figures.items():
         for step in ("profile", "check"):
-            alone, shared = engines["one"][step], engines["two"][step]
-            workers = [f"{shared[f'cpu of worker {n}']:.1f} s, {shared[f'mb of worker {n}']:.0f} MB" for n in range(1, WORKERS + 1)]
-            figures_of = [f"{alone['wall']:.1f}", f"{alone['cpu']:.1f}", f"{alone['mb']:.0f}", f"{shared['wall']:.1f}", *workers]
-            rows.append([f"{int(size):,}", step, *figures_of, f"{alone['wall'] / shared['wall']:.2f}x"])
-    header = ["rows", "step", "one process: wall s", "CPU s", "peak MB", "two workers: wall s", "first worker", "second worker", "faster"]
-    return output.table(header, rows)
+            for engine, steps in engines.items():
+                found = steps[step]
+                numbers = range(1, WORKERS + 1) if engine != "one" else ()
+                shares = [f"{found[f'cpu of worker {n}']:.1f} s, {found[f'mb of worker {n}']:.0f} MB" for n in numbers]
+                own = [f"{found[key]:.{digits}f}" for key, digits in (("wall", 1), ("cpu", 1), ("mb", 0))]
+                rows.append([f"{int(size):,}", step, NAMES[engine], *own, *(shares or [None] * WORKERS)])
+    return output.table(["rows", "step", "engine", "wall s", "CPU s", "peak MB", "first worker", "second worker"], rows)
 
 
 @click.command(help=__doc__)
@@ -91,10 +103,12 @@ def main(cache: Path, json_file: Path | None, sizes: tuple[int, ...]) -> None:
     figures = output.read(json_file).get("scale", {})
     for rows in sizes:
         reference, current = flights.grown(cache, rows)
-        figures[str(rows)] = {"one": one(reference, current, cache), "two": two(reference, current, cache)}
-        for kind in ("profile", "json"):
-            if (cache / f"one.{kind}").read_bytes() != (cache / f"two.{kind}").read_bytes().replace(b"two.profile", b"one.profile"):
-                sys.exit(f"{rows:,} rows: the {kind} of two workers differs from that of one process.")
+        figures[str(rows)] = {"one": one(reference, current, cache)}
+        for engine, settings in (("two", {}), ("kept", KEPT)):
+            figures[str(rows)][engine] = two(reference, current, cache, settings)
+            for kind in ("profile", "json"):
+                if (cache / f"one.{kind}").read_bytes() != (cache / f"two.{kind}").read_bytes().replace(b"two.profile", b"one.profile"):
+                    sys.exit(f"{rows:,} rows: the {kind} of two workers differs from that of one process.")
         output.write(json_file, {"scale": figures})
         click.echo(f"{rows:,}: {figures[str(rows)]}", err=True)
     click.echo(report(figures) + "\nProfiles and reports are the same bytes.")
