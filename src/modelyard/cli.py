@@ -30,6 +30,7 @@ VERBS = {
 }
 #: Commands that are no step of the flow.
 TOOLS = {
+    "checklist": "Show or sign the responsible-ML checklist.",
     "state": "Pull or push the embedded store (MLflow and DVC remote on a branch).",
     "local": "Run the project's workflows on this machine.",
     "demo": "Generate a project and let a year of flights happen to it.",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from modelyard.errors import GitError, PushRaceError, PushRejectedError, UsageError
 
+#: Mail address of commits that jobs make, where nobody is configured.
+NOBODY = "modelyard@users.noreply.github.com"
 _RACES = ("stale info", "cannot lock ref", "reference already exists", "fetch first", "non-fast-forward", "incorrect old value")
 _REFUSALS = ("hook declined", "protected branch", "remote rejected", "permission", "denied", "403")
 
@@ -111,6 +113,12 @@ def fetch(cwd: Path, refspec: str) -> None:
     run("fetch", "--quiet", *(["--depth=1"] if shallow else []), "origin", refspec, cwd=cwd)
 
 
+def deepen(cwd: Path, branch: str) -> None:
+    """Bring the whole history of a branch of origin, where this clone has only the end of it, as a job's checkout has."""
+    if run("rev-parse", "--is-shallow-repository", cwd=cwd) == "true":
+        run("fetch", "--quiet", "--unshallow", "origin", branch, cwd=cwd)
+
+
 def has(cwd: Path, rev: str) -> bool:
     """Whether the commit ``rev`` is in this clone."""
     return attempt("cat-file", "-e", f"{rev}^{{commit}}", cwd=cwd).returncode == 0
@@ -167,7 +175,7 @@ def _identity(cwd: Path) -> dict[str, str]:
     env: dict[str, str] = {}
     for role in ("AUTHOR", "COMMITTER"):
         if attempt("-c", "user.useConfigOnly=true", "var", f"GIT_{role}_IDENT", cwd=cwd).returncode:
-            env |= {f"GIT_{role}_NAME": "modelyard", f"GIT_{role}_EMAIL": "modelyard@users.noreply.github.com"}
+            env |= {f"GIT_{role}_NAME": "modelyard", f"GIT_{role}_EMAIL": NOBODY}
     return env
 
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from modelyard.outcome import Alert, Outcome
 
 _SUMMARY_LIMIT = 1_000_000  # GitHub drops a step summary of more than 1 MiB
 _BODY_LIMIT = 60_000  # refuses longer texts of issues (65,536 with what is added)
+_PULLS = 200  # closed pull requests that are looked through for the merged one
 _ANNOTATIONS = 10  # and shows ten errors a step
 
 
@@ -87,6 +88,35 @@ class Forge:
         else:
             done = self._call("POST", "/pulls", {"title": title, "body": body, "head": head, "base": base})
         return _address(done)
+
+    def approvers(self, *, head: str, base: str, commits: Collection[str]) -> list[str] | None:
+        """Logins of who approved, and who merged, the pull request from ``head`` that brought one of ``commits`` to ``base``.
+
+        A review counts where it is its author's last word on the commit that was merged, and not a stranger's. None where there is no such
+        pull request: then it was pushed.
+        """
+        from urllib.parse import quote
+
+        recent = itertools.islice(self._all(f"/pulls?state=closed&base={quote(base)}"), _PULLS)
+        ours = (pull for pull in recent if pull["head"]["ref"] == head and pull.get("merged_at") and self._is_ours(pull["head"]))
+        pull = next((pull for pull in ours if {pull.get("merge_commit_sha"), pull["head"]["sha"]} & set(commits)), None)
+        if pull is None:
+            return None
+        path = f"/pulls/{pull['number']}"
+        latest: dict[str, bool] = {}
+        for review in self._all(f"{path}/reviews?"):
+            if review["state"] in ("COMMENTED", "COMMENT", "PENDING"):  # neither for nor against
+                continue
+            current = review.get("commit_id") == pull["head"]["sha"] and not (review.get("stale") or review.get("dismissed"))
+            weighs = review.get("official", True) and not _is_a_stranger_s(review) and (review["user"] or {}).get("type") != "Bot"
+            latest[(review["user"] or {}).get("login", "")] = review["state"] == "APPROVED" and current and bool(weighs)
+        merger = (self._send("GET", path)[0].get("merged_by") or {}).get("login", "")
+        return list(dict.fromkeys(filter(None, [*(login for login, approves in latest.items() if approves), merger])))
+
+    def login(self, commit: str) -> str:
+        """Login of a commit's author; empty where the forge knows no account of that address."""
+        found = self._send("GET", f"/commits?sha={commit}&per_page=1&limit=1")[0]
+        return str((found[0].get("author") or {}).get("login", "")) if found else ""
 
     def open_or_update_issue(self, *, key: str, title: str, body: str, state: str, news: str) -> str:
         """The address of the one open issue of that key; made, or brought up to date.

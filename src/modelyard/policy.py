@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from modelyard.errors import PolicyError
+from modelyard.risk import Risk
 
 FILE = "modelyard.yaml"
 
@@ -20,8 +21,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 #: Metric -> True where more is better.
 METRICS: dict[Task, dict[str, bool]] = {
-    "binary": {"roc_auc": True, "average_precision": True, "brier": False, "log_loss": False},
-    "regression": {"mae": False, "rmse": False, "r2": True},
+    "binary": {
+        "roc_auc": True,
+        "average_precision": True,
+        "brier": False,
+        "log_loss": False,
+        "calibration_error": False,
+        "f_beta": True,
+        "cost": False,
+    },
+    "regression": {"mae": False, "rmse": False, "r2": True, "pinball": False, "bias": False},
 }
 
 
@@ -44,6 +53,9 @@ class Bound(_Section):
 
     min: float | None = Field(None, description="Smallest value that passes.")
     max: float | None = Field(None, description="Largest value that passes.")
+    of: Literal["value", "bound"] = Field(
+        "value", description="bound: the worse end of the metric's 95 % interval must pass, not only its value."
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> Bound:
@@ -52,16 +64,80 @@ class Bound(_Section):
         return self
 
 
+class Costs(_Section):
+    """What a wrong answer costs, in any unit."""
+
+    false_positive: float = Field(1.0, ge=0, description="Cost of a row that is called 1 and is 0.")
+    false_negative: float = Field(1.0, ge=0, description="Cost of a row that is called 0 and is 1.")
+
+
+class Segments(_Section):
+    """Groups of rows in which the challenger may not be worse."""
+
+    columns: list[str] = Field(default_factory=list, description="Columns whose values are the segments.")
+    margin: float = Field(
+        0.01, ge=0, description="Loss in the deciding metric against the champion, certain after Holm's correction, that blocks."
+    )
+    min_rows: int = Field(200, ge=1, description="Labelled rows that a segment needs to be judged.")
+
+
+class Fairness(_Section):
+    """Limits for protected attributes; they need not be features."""
+
+    attributes: list[str] = Field(default_factory=list, description="Columns that name the groups.")
+    min_ratio: float = Field(0.8, gt=0, le=1, description="Smallest ratio of the least to the most selected group (four fifths).")
+    max_gap: float = Field(0.1, ge=0, le=1, description="Largest gap between groups in the rates of true and of false positives.")
+    min_rows: int = Field(200, ge=1, description="Labelled rows that a group needs to be judged.")
+
+
+class Expectation(_Section):
+    """What must follow where one column grows and all others stay: domain knowledge as a test."""
+
+    column: str = Field(description="A column of numbers.")
+    prediction: Literal["not lower", "not higher"] = Field(description="How the prediction may not react to more of it.")
+    by: float = Field(gt=0, description="How much is added.")
+    tolerance: float = Field(0.05, ge=0, le=1, description="Share of rows that may react otherwise.")
+
+
+class Readiness(_Section):
+    """What the model must keep to where it serves."""
+
+    p99_ms: float | None = Field(None, gt=0, description="99th percentile of the time for one row, in milliseconds.")
+    size_mb: float | None = Field(None, gt=0, description="Size of the model file.")
+    memory_mb: float | None = Field(None, gt=0, description="Memory that the loaded model adds.")
+
+
 class Evaluate(_Section):
     """What a challenger must reach, and how it is compared with the champion."""
 
-    metric: str = Field(description="The metric that decides: roc_auc, average_precision, brier, log_loss; mae, rmse, r2.")
+    metric: str = Field(description="The metric that decides.")
     holdout_days: int = Field(21, ge=7, description="The last days of the data, kept out of training.")
     criteria: dict[str, Bound] = Field(default_factory=dict, description="Metric -> bound; one that is missed blocks.")
-    tolerance: float = Field(0.0, ge=0, description="How far below the champion the lower confidence bound of the improvement may reach.")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="One-sided confidence of that lower bound.")
+    rule: Literal["superior", "non-inferior"] = Field(
+        "superior",
+        description="superior: the improvement's 95 % interval lies above 0. non-inferior: its one-sided 95 % bound above minus margin.",
+    )
+    margin: float | None = Field(
+        None, gt=0, description="How much worse a non-inferior challenger may be; also than the last superior release."
+    )
+    threshold: float = Field(0.5, gt=0, lt=1, description="Score from which a binary model says 1, for F-beta, cost and fairness.")
+    beta: float = Field(1.0, gt=0, description="Weight of recall against precision in F-beta.")
+    costs: Costs = Costs()
+    segments: Segments = Segments()
+    fairness: Fairness = Fairness()
+    expectations: list[Expectation] = Field(default_factory=list, description="How the prediction may not react.")
+    readiness: Readiness = Readiness()
+    too_good: float = Field(
+        0.995, gt=0.5, le=1, description="ROC AUC, or R², from which a model is not believed: a feature that knows the label is likelier."
+    )
     replicates: int = Field(2000, ge=100, description="Bootstrap replicates over days.")
     seed: int = Field(0, description="Of the bootstrap, so that the same data give the same verdict.")
+
+    @model_validator(mode="after")
+    def _non_inferior_by_how_much(self) -> Evaluate:
+        if self.rule == "non-inferior" and self.margin is None:
+            raise ValueError("rule: non-inferior needs a margin: how much worse may a challenger be?")
+        return self
 
 
 class Volume(_Section):
@@ -130,16 +206,6 @@ class Monitor(_Section):
     def stale_after(self) -> int:
         """Days after which the newest row is too old."""
         return self.stale_days or 2 * self.block_days
-
-
-class Risk(_Section):
-    """How much harm a bad prediction does; decides who approves a release."""
-
-    level: Literal["low", "medium", "high", "critical"] = Field(
-        "medium", description="low: the workflow merges its own release; otherwise a person does."
-    )
-    owner: str = Field("", description="Who answers for the model.")
-    purpose: str = Field("", description="What the model is meant for; stands on its card.")
 
 
 class Serving(_Section):

@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
-from modelyard import champion, git, registry, release, serving, state, store
+from modelyard import approval, champion, git, registry, release, serving, state, store
 from modelyard.champion import Champion
 from modelyard.console import step
 from modelyard.errors import ModelyardError, ServiceError
@@ -19,9 +20,20 @@ from modelyard.predictions import of_champion
 from modelyard.project import RAW, RELEASE, Project, find
 from modelyard.register import EVALUATION
 from modelyard.release import Release
+from modelyard.risk import LEVELS
 
 #: Tag of a version that was live once; it may come back whatever main's code has become since.
 WAS_LIVE = "modelyard.live"
+#: Tag that says who approved it.
+APPROVED = "modelyard.approved_by"
+
+
+class Verified(NamedTuple):
+    """What a release proved."""
+
+    champion: Champion
+    is_live: bool
+    approved_by: str  # names; empty where nobody had to, or it was live before
 
 
 class RefusedError(Exception):
@@ -50,25 +62,26 @@ def run(project: Project, rev: str = "HEAD", dry_run: bool = False) -> Outcome:
     try:
         record = release.read(text)
         with step("verify"):
-            verified, is_live = verify(project, commit)
+            verified = verify(project, commit)
         if dry_run:
             return Outcome(
                 verdict="",
                 summary=f"**promote: verified** {_name(record)} at {commit[:12]}; nothing was changed.",
                 outputs=_outputs(record),
             )
-        if is_live:
+        if verified.is_live:
             return _live(record, commit, "it was live already; nothing changed")
-        make_live(project, record, build(project, verified))
+        make_live(project, record, build(project, verified.champion), verified.approved_by)
     except RefusedError as refusal:
         return refused(refusal.check, refusal.reason)
     except ServiceError as error:
         return refused("smoke test", error.what)
-    return _live(record, commit, "verified, built, asked, deployed")
+    by = f"; approved by {verified.approved_by}" if verified.approved_by else ""
+    return _live(record, commit, f"verified, built, asked, deployed{by}")
 
 
-def verify(project: Project, commit: str) -> tuple[Champion, bool]:
-    """All that a release must prove; the model with its verified bytes, and whether it is live already.
+def verify(project: Project, commit: str) -> Verified:
+    """All that a release must prove: the model with its verified bytes, whether it is live already, and who approved it.
 
     Raises
     ------
@@ -91,10 +104,12 @@ def verify(project: Project, commit: str) -> tuple[Champion, bool]:
             "registry", f"{_name(record)} in the registry is the model {version.sha256[:12]}, the record names {record.model.sha256[:12]}."
         )
     _verify_evaluation(project, record, connection)
-    _verify_lock(project, commit, record, was_live=WAS_LIVE in version.tags)
+    was_live = WAS_LIVE in version.tags
+    _verify_lock(project, commit, record, was_live=was_live)
+    approved_by = "" if was_live else _verify_approvals(project, commit, record)
     _verify_predictions(found)
     live = registry.get_alias(connection, record.model.name, "champion")
-    return found, live is not None and live.version == version.version
+    return Verified(found, live is not None and live.version == version.version, approved_by)
 
 
 def build(project: Project, verified: Champion) -> serving.Bento:
@@ -121,8 +136,8 @@ def build(project: Project, verified: Champion) -> serving.Bento:
     return bento
 
 
-def make_live(project: Project, record: Release, bento: serving.Bento) -> None:
-    """Deploy the Bento, and move the alias.
+def make_live(project: Project, record: Release, bento: serving.Bento, approved_by: str = "") -> None:
+    """Deploy the Bento, and move the alias; the registry notes who approved.
 
     Raises
     ------
@@ -135,7 +150,9 @@ def make_live(project: Project, record: Release, bento: serving.Bento) -> None:
 
     def write(folder: Path | None) -> None:
         connection = registry.connect(folder)
-        registry.set_tags(connection, record.model.name, record.model.version, {WAS_LIVE: record.logical_date.isoformat()})
+        by = approved_by or record.approved_by  # of a release that comes back it is noted already
+        tags = {WAS_LIVE: record.logical_date.isoformat(), **({APPROVED: by} if by else {})}
+        registry.set_tags(connection, record.model.name, record.model.version, tags)
         registry.set_alias(connection, record.model.name, "champion", record.model.version)
 
     with step("alias champion"):
@@ -198,6 +215,18 @@ def _verify_lock(project: Project, commit: str, record: Release, was_live: bool)
         )
 
 
+def _verify_approvals(project: Project, commit: str, record: Release) -> str:
+    """Refuse what was judged for less risk than there is now, and what too few people approved."""
+    now = project.policy.risk.level
+    judged = record.risk if record.risk in LEVELS else "moderate"  # medium, in records of before
+    if LEVELS.index(judged) < LEVELS.index(now):
+        raise RefusedError("approvals", f"The release was judged at risk level {judged}, and modelyard.yaml says {now} now. Run train.")
+    people, lacking = approval.check(project, commit, record)
+    if lacking:
+        raise RefusedError("approvals", lacking)
+    return ", ".join(map(str, people))
+
+
 def _verify_predictions(verified: Champion) -> None:
     import pandas as pd
 
@@ -250,7 +279,8 @@ def command(rev: str, dry_run: bool) -> Outcome:
     """Verify the merged release and make it live.
 
     Checks, in this order: the model file that DVC delivers is the recorded one; the version is in the registry; the evaluation belongs to
-    the model and says promote; dvc.lock and the code that the model was trained from are main's; the predictions are those recorded at
-    training. Then the Bento is built, started and asked, the deployment command runs, and the alias champion moves last.
+    the model and says promote; dvc.lock and the code that the model was trained from are main's; the people whom the risk level asks for
+    have approved; the predictions are those recorded at training. Then the Bento is built, started and asked, the deployment command
+    runs, and the alias champion moves last.
     """
     return run(find(), rev, dry_run)

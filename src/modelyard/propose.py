@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from modelyard import clock, git, github, jsonfile, release, report, store
+from modelyard import card, clock, git, github, jsonfile, release, store
 from modelyard.console import say
 from modelyard.errors import ForgeError, GitError, ProjectError
 from modelyard.evaluate import report as evaluate
@@ -17,6 +17,7 @@ from modelyard.outcome import Outcome
 from modelyard.project import CARD, MODEL, RAW, RELEASE, REPORTS, Project, find
 from modelyard.register import EVALUATION, REPORT, Registered
 from modelyard.release import Batch, Code, Evaluation, Model, Release, sha256
+from modelyard.risk import Risk
 
 #: The one release branch; always rebuilt from the current main.
 BRANCH = "modelyard/release"
@@ -24,13 +25,14 @@ MAIN = "main"
 
 
 def run(project: Project, now: datetime) -> Outcome:
-    """Push the release branch and open, or update, its pull request; at low risk bring it to main.
+    """Push the release branch and open, or update, its pull request; where the risk level asks for nobody, bring it to main.
 
-    Outputs: ``branch``, ``commit``, ``pull`` (its address, empty without a forge), ``merged`` (true at low risk).
+    Outputs: ``branch``, ``commit``, ``pull`` (its address, empty without a forge), ``merged`` (true where it is on main).
     """
     root = project.root
     git.origin(root)
     git.fetch(root, f"+refs/heads/{MAIN}:refs/remotes/origin/{MAIN}")
+    git.deepen(root, MAIN)  # the card tells of earlier releases
     parent = git.head(root, f"refs/remotes/origin/{MAIN}")
     record, evaluation = _record(project, now, parent)
     title = f"Release {record.model.name} {record.model.version}"
@@ -41,12 +43,12 @@ def run(project: Project, now: datetime) -> Outcome:
         return push_branch(project, commit), files
 
     merged = False
-    if record.risk == "low":
+    if not project.policy.risk.demand.approvers:
         commit, files = push(record.model_copy(update={"approved_by": f"policy: risk {record.risk}"}))
         merged = _fast_forward(project, commit)
     if not merged:  # a person approves, and git log names who
         commit, files = push(record)
-    pull = "" if merged else open_pull(title, body(record, evaluation, _changed_periods(files)))
+    pull = "" if merged else open_pull(title, body(record, evaluation, _changed_periods(files), project.policy.risk))
     where = f"merged to {MAIN}" if merged else pull or f"branch `{BRANCH}`, {commit[:12]}: merge it to approve"
     return Outcome(
         verdict="",
@@ -90,9 +92,9 @@ def open_pull(title: str, text: str) -> str:
         return ""
 
 
-def body(record: Release, evaluation: dict[str, Any], periods: list[str]) -> str:
-    """The pull request's text: verdict, metrics, data changes, links."""
-    lines = [f"**{record.evaluation.verdict}**: {_sentence(record)}", "", report.metrics_table(evaluation), ""]
+def body(record: Release, evaluation: dict[str, Any], periods: list[str], risk: Risk) -> str:
+    """The pull request's text: verdict, metrics, data changes, links, who must approve."""
+    lines = [f"**{record.evaluation.verdict}**: {_sentence(record)}", "", card.metrics_table(evaluation), ""]
     lines += [f"- {reason}" for reason in evaluation.get("reasons", [])]
     lines += [
         "",
@@ -103,7 +105,8 @@ def body(record: Release, evaluation: dict[str, Any], periods: list[str]) -> str
         lines.append(f"[Workflow run]({url}) with all reports.")
     lines += [
         "",
-        "Merging approves the release; `promote` then verifies it and makes it live. `modelyard rollback` brings the former model back.",
+        f"Risk level {record.risk}: approval by {risk.demand.words}. Merging approves, as a review does; `promote` then verifies the "
+        "release and makes it live. `modelyard rollback` brings the former model back.",
     ]
     return "\n".join(lines)
 
@@ -142,7 +145,8 @@ def _record(project: Project, now: datetime, parent: str) -> tuple[Release, dict
             metric=metric,
             challenger=judged.challenger.metrics[metric],
             champion=judged.champion.metrics[metric] if judged.champion else None,
-            lower=judged.comparison.lower if judged.comparison else None,
+            lower=judged.comparison.lower if judged.comparison and judged.champion else None,
+            superior=judged.superior,
             holdout=judged.holdout,
         ),
         data=[Batch(path=path, md5=md5) for path, md5 in store.data_pointers(root, RAW).items()],
@@ -165,7 +169,7 @@ def _files(project: Project, record: Release, evaluation: dict[str, Any], parent
     files |= dict.fromkeys(sorted(gone), None)
     files = {path: data for path, data in files.items() if data is None or git.show(root, parent, path) != data}
     files[RELEASE.as_posix()] = release.write(record).encode()
-    files[CARD.as_posix()] = report.card(record, evaluation, project.policy).encode()
+    files[CARD.as_posix()] = card.render(record, evaluation, project.policy, card.around(project, parent)).encode()
     return files
 
 
@@ -198,6 +202,6 @@ def command(now: datetime) -> Outcome:
     """Open or update the release pull request.
 
     The branch modelyard/release is rebuilt from origin/main and changes exactly the data pointers, dvc.lock, the release record and the
-    model card. At risk level low the workflow merges it itself.
+    model card. Where the risk level asks for nobody's approval (low), the workflow merges it itself.
     """
     return run(find(), now)

@@ -39,6 +39,9 @@ class Evaluation(_Part):
     challenger: float = Field(description="Its value for this model on the hold-out.")
     champion: float | None = Field(description="Its value for the model replaced; none for a first release.")
     lower: float | None = Field(description="Lower confidence bound of the improvement.")
+    superior: bool | None = Field(
+        None, description="It was certainly better than what it replaced (95 %), not only not worse; releases after it are held to it."
+    )
     holdout: tuple[datetime, datetime] = Field(description="[start, end) of the event times it was judged on, and not trained on.")
 
 
@@ -67,8 +70,10 @@ class Release(_Part):
     code: Code
     logical_date: datetime = Field(description="Until when data were taken.")
     trigger: str = Field(description="What started the training: push, schedule, workflow_dispatch, ...")
-    risk: str = Field(description="risk.level of the policy at the time.")
-    approved_by: str | None = Field(None, description="Who merged it, where the workflow did; else git log names the person.")
+    risk: str = Field(description="Risk level at the time, by the policy's probability, impact and matrix.")
+    approved_by: str | None = Field(
+        None, description="What approved it, where the workflow merged it; else forge, git log and registry name people."
+    )
 
 
 def read(text: bytes | str, name: str = "releases/production.yaml") -> Release:

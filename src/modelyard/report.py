@@ -6,76 +6,11 @@ import json
 from typing import Any
 
 import click
-from jinja2 import Environment, StrictUndefined
 
 from modelyard import history
 from modelyard.errors import UsageError
 from modelyard.outcome import Outcome
-from modelyard.policy import Policy
 from modelyard.project import CARD, Project, find
-from modelyard.release import Release
-
-_MARKDOWN = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # noqa: S701 - not HTML
-_CARD = _MARKDOWN.from_string(
-    """\
-# {{ release.model.name }}, version {{ release.model.version }}
-
-**{{ release.evaluation.metric }} {{ "%.4f" | format(release.evaluation.challenger) }}** on the {{ days }} days before {{ holdout_end }},
-which were not trained on.
-
-| | |
-|---|---|
-| Purpose | {{ policy.risk.purpose or "not stated: see risk.purpose in modelyard.yaml" }} |
-| Owner | {{ policy.risk.owner or "not stated: see risk.owner in modelyard.yaml" }} |
-| Risk | {{ release.risk }} |
-| Task | {{ policy.task }}; label `{{ policy.data.label }}` |
-| Trained from | commit {{ release.code.commit[:12] }}, {{ release.data | length }} periods of data |
-| Logical date | {{ release.logical_date.strftime("%Y-%m-%d") }} ({{ release.trigger }}) |
-| Model file | `{{ release.model.path }}`, SHA-256 `{{ release.model.sha256 }}` |
-| Registry | run `{{ release.model.run_id }}` |
-
-## How good it is
-
-{{ table }}
-
-{% for reason in reasons %}
-- {{ reason }}
-{% endfor %}
-
-## What it learnt from
-
-{% for batch in release.data %}
-- `{{ batch.path }}` ({{ batch.md5 }})
-{% endfor %}
-
-## Rebuild it
-
-    git checkout {{ release.code.commit[:12] }} && git checkout <this release> -- dvc.lock data
-    uv sync --locked && uv run modelyard state pull && uv run dvc pull && uv run dvc repro
-"""
-)
-
-
-def card(release: Release, evaluation: dict[str, Any], policy: Policy) -> str:
-    """The model card, as Markdown."""
-    return _CARD.render(
-        release=release,
-        policy=policy,
-        table=metrics_table(evaluation),
-        reasons=evaluation.get("reasons", []),
-        days=policy.evaluate.holdout_days,
-        holdout_end=f"{release.evaluation.holdout[1]:%Y-%m-%d}",
-    )
-
-
-def metrics_table(evaluation: dict[str, Any]) -> str:
-    """Challenger beside champion, a row per metric, as Markdown."""
-    champion = (evaluation.get("champion") or {}).get("metrics", {})
-    rows = ["| metric | challenger | champion |", "|---|---|---|"]
-    for name, value in evaluation["challenger"]["metrics"].items():
-        other = f"{champion[name]:.4f}" if name in champion else "none"
-        rows.append(f"| {name} | {value:.4f} | {other} |")
-    return "\n".join(rows)
 
 
 def audit(project: Project) -> list[dict[str, Any]]:

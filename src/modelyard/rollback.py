@@ -42,8 +42,8 @@ def run(project: Project, to: str = PREVIOUS, reason: str = "") -> Outcome:
     commit = git.commit_files(root, main, _files(project, main, target.commit), message, author=os.environ.get("GITHUB_ACTOR", ""))
     try:
         with step("verify"):
-            verified, _ = promote.verify(project, commit)
-        bento = promote.build(project, verified)
+            verified = promote.verify(project, commit)
+        bento = promote.build(project, verified.champion)
         pushed = _push(project, commit, title, reason)
     except RefusedError as refusal:
         return promote.refused(refusal.check, refusal.reason, "rollback")
@@ -51,7 +51,7 @@ def run(project: Project, to: str = PREVIOUS, reason: str = "") -> Outcome:
         return promote.refused("smoke test", error.what, "rollback")
     if pushed:
         try:
-            promote.make_live(project, target.release, bento)
+            promote.make_live(project, target.release, bento, verified.approved_by)
         except RefusedError as refusal:
             ahead = f"{propose.MAIN} names version {target.release.model.version} already: run promote when the cause is mended."
             return promote.refused(refusal.check, f"{refusal.reason}\n\n{ahead}", "rollback")

@@ -15,7 +15,7 @@ from modelyard.outcome import Alert
 _TOLD = 8  # reasons in a comment or message
 _ANSWER = """## How to answer
 
-A training is due, and `monitor.approval` in `modelyard.yaml` asks a person to start it:
+A training is due, and `modelyard.yaml` (`monitor.approval`, or the risk level) asks a person to start it:
 
 - on the forge: Actions, the workflow **train**, Run workflow; or
 - in a clone: `gh workflow run train.yml`

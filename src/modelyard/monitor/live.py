@@ -47,7 +47,7 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
     ProjectError
         The champion does not predict what it must.
     """
-    policy = project.policy.monitor
+    policy, demand = project.policy.monitor, project.policy.risk.demand
     record = champion.release
     profile = profiles.read(champion.profile)
     end = now.replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
@@ -64,7 +64,7 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
         *watch.about_rows(profile, counts, window, least=policy.volume.min, most=policy.volume.max),
         checks.freshness(watch.newest(counts), end, policy.stale_after, rows=counts.total),
         checks.duplicates(counts.duplicates, profile.duplicates, limit=policy.duplicates),
-        checks.age(age, policy.max_age_days),
+        checks.age(age, demand.life(policy.max_age_days)),
         checks.release(record.model.version, _live_version(project)),
     ]
     if len(frame):
@@ -77,7 +77,7 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
         ]
     last = _last_training(project, record.logical_date)
     cooling = decision.cooling(now, last, policy.cooldown_days)
-    decided = decision.decide(asked, cooling=cooling, approval=policy.approval == "required")
+    decided = decision.decide(asked, cooling=cooling, approval=policy.approval == "required" or not demand.retrain)
     return Monitoring(
         verdict=decided.verdict,
         reason=decided.reason,
