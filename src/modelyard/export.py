@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from modelyard.errors import ModelyardError
@@ -72,7 +73,8 @@ def save(project: Project, pipeline: Any, rows: pd.DataFrame, inputs: Mapping[st
     model.parent.mkdir(parents=True, exist_ok=True)
     model.write_bytes(content)
     shown = _spread(len(rows), EXAMPLE_ROWS)
-    record = {"rows": _requests(rows.iloc[shown][list(columns)]), "predictions": predicted[shown].tolist()}
+    versions = {name: metadata.version(name) for name in ("numpy", "onnxruntime", "scikit-learn")}
+    record = {"rows": _requests(rows.iloc[shown][list(columns)]), "predictions": predicted[shown].tolist(), "versions": versions}
     examples.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return predicted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     from modelyard.project import Project
 
 
-def of_challenger(project: Project, frame: pd.DataFrame) -> np.ndarray:
-    """Predictions (n,) of the model in the working tree, by the working tree's code.
+def challenger(project: Project) -> Callable[[pd.DataFrame], np.ndarray]:
+    """The model in the working tree, loaded once by the working tree's code: from a frame to predictions (n,).
 
     Raises
     ------
     ProjectError
-        There is no model, or the project's ``model.load`` or ``predict`` fails.
+        There is no model, or the project's ``model.load``, or later ``predict``, fails.
     """
     from modelyard.project import MODEL, load_object
 
@@ -30,15 +31,28 @@ def of_challenger(project: Project, frame: pd.DataFrame) -> np.ndarray:
     if not path.exists():
         raise ProjectError(f"{MODEL} is missing.", "Run `modelyard train`, or `modelyard state pull` and `dvc pull`.")
     load = load_object(project, "model", "load")
-    if frame.empty:
-        return np.empty(0)
-    try:
-        values = load(path).predict(frame)
-    except Exception as error:
-        raise ProjectError(
-            f"{package}.model cannot predict with {MODEL}: {type(error).__name__}: {error}", f"Mend src/{package}/model.py, or train again."
-        ) from error
-    return checked(values, len(frame), project.policy.task, f"{package}.model's predict")
+    loaded: Any = None
+
+    def predict(frame: pd.DataFrame) -> np.ndarray:
+        nonlocal loaded
+        if frame.empty:
+            return np.empty(0)
+        try:
+            loaded = loaded or load(path)
+            values = loaded.predict(frame)
+        except Exception as error:
+            raise ProjectError(
+                f"{package}.model cannot predict with {MODEL}: {type(error).__name__}: {error}",
+                f"Mend src/{package}/model.py, or train again.",
+            ) from error
+        return checked(values, len(frame), project.policy.task, f"{package}.model's predict")
+
+    return predict
+
+
+def of_challenger(project: Project, frame: pd.DataFrame) -> np.ndarray:
+    """Predictions (n,) of the model in the working tree; raises as :func:`challenger`."""
+    return challenger(project)(frame)
 
 
 def of_champion(champion: Champion, frame: pd.DataFrame) -> np.ndarray:

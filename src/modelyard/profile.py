@@ -116,7 +116,8 @@ def _of_files(paths: Sequence[Path]) -> str:
 
 def _importance(project: Project, holdout: pd.DataFrame) -> dict[str, float]:
     """What the deciding metric loses on the hold-out where a column is shuffled."""
-    from modelyard.evaluate import importance, labelled
+    from modelyard.evaluate import importance
+    from modelyard.evaluate.challenge import labelled
     from modelyard.predictions import of_challenger
 
     data, task = project.policy.data, project.policy.task

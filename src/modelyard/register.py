@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from modelyard import clock, git, jsonfile, registry, state, store
 from modelyard.console import step
 from modelyard.errors import ProjectError
+from modelyard.evaluate import PAGE, challenge
 from modelyard.evaluate.report import Evaluation
 from modelyard.outcome import Outcome
 from modelyard.project import EXAMPLES, MODEL, PROFILE, REPORTS, Project, find
@@ -82,10 +83,12 @@ def _log(project: Project, folder: Path | None, evaluation: Evaluation, digest: 
         "logical_date": now.isoformat(),
         "verdict": evaluation.verdict,
         "model.sha256": digest,
+        **({"holdout": challenge.period(*evaluation.holdout)} if evaluation.holdout else {}),
     }
     params = _params(project.root)
     artifacts = {EVALUATION: project.root / REPORTS / EVALUATION}
-    artifacts |= {p.name: project.root / p for p in (EXAMPLES, PROFILE) if (project.root / p).exists()}
+    reports = (REPORTS / PAGE, REPORTS / challenge.READINESS)
+    artifacts |= {p.name: project.root / p for p in (EXAMPLES, PROFILE, *reports) if (project.root / p).exists()}
     run_id = registry.log_run(
         connection,
         experiment=name,

@@ -1,42 +1,83 @@
 """``modelyard evaluate``: the challenger against the policy's criteria, and against the champion on the same held-out days.
 
-Pure parts: :mod:`.metrics` (point values), :mod:`.statistic` and :mod:`.paired` (interval of the improvement),
-:mod:`.decision` (verdict), :mod:`.report` (what is written).
+=====================================================  ====================================================================
+pure                                                   asks
+=====================================================  ====================================================================
+:mod:`.metrics`, :mod:`.statistic`, :mod:`.paired`     point values; each as a function of the days; intervals over days
+:mod:`.gate`                                           success criteria; champion against challenger; the first release
+:mod:`.segments`, :mod:`.fairness`                     who is served worse
+:mod:`.robustness`, :mod:`.leakage`                    does it break; is it too good to be true
+:mod:`.importance`, :mod:`.dependence`, :mod:`.curves` what it lives on
+:mod:`.decision`, :mod:`.report`                       one verdict of all checks; what is written
+=====================================================  ====================================================================
+
+:mod:`.challenge` loads and predicts in a project, :mod:`.bare` reads predictions from files, :mod:`.readiness` times what serves.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelyard.errors import DataError
+from modelyard.errors import PolicyError, UsageError
 from modelyard.outcome import Outcome
-from modelyard.project import MODEL, Project, find
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from modelyard.champion import Champion
-    from modelyard.dataset import Split
-    from modelyard.evaluate.paired import Comparison
-    from modelyard.evaluate.report import Evaluation, Inputs
+    from modelyard.evaluate.report import Evaluation
+    from modelyard.policy import Evaluate, Task
+    from modelyard.project import Project
 
 REPORT = "evaluate.json"
+PAGE = "evaluate.html"
 
 
 def run(project: Project) -> Outcome:
-    """Judge ``models/model.onnx`` and write ``reports/evaluate.json``; promote is positive, keep and block are not."""
+    """Judge ``models/model.onnx`` and write ``reports/evaluate.json`` and ``.html``; promote is positive, keep and block are not."""
     from modelyard import champion, jsonfile
     from modelyard.console import step
-    from modelyard.evaluate import report
+    from modelyard.evaluate import challenge, page
 
     with step("bring the champion"):
         rival = champion.load(project)
     with step("evaluate"):
-        found = judge(project, rival)
+        found = challenge.judge(project, rival)
     jsonfile.write(project.report(REPORT), found)
+    page.write(found, project.report(PAGE))
+    return outcome(found)
+
+
+def table(
+    task: Task,
+    challenger: Path,
+    champion: Path | None,
+    labels: Path,
+    settings: Evaluate,
+    *,
+    independent: bool = False,
+    challengers: int = 1,
+    json: Path | None = None,
+    html: Path | None = None,
+) -> Outcome:
+    """Judge predictions from files; see :func:`modelyard.evaluate.bare.judge`."""
+    from modelyard import jsonfile
+    from modelyard.evaluate import bare
+
+    found = bare.judge(task, challenger, champion, labels, settings, independent=independent, challengers=challengers)
+    if json:
+        jsonfile.write(json, found)
+    if html:
+        from modelyard.evaluate import page
+
+        page.write(found, html)
+    return outcome(found)
+
+
+def outcome(found: Evaluation) -> Outcome:
+    """What the verb tells of an evaluation."""
+    from modelyard.evaluate import report
+
     by, metric = found.comparison, found.metric
     numbers = {
         "challenger": found.challenger.metrics.get(metric),
@@ -53,96 +94,63 @@ def run(project: Project) -> Outcome:
     )
 
 
-def judge(project: Project, champion: Champion | None) -> Evaluation:
-    """Predict the hold-out with both models, and decide.
-
-    Raises
-    ------
-    DataError
-        There is no data, or none before the hold-out.
-    ProjectError
-        There is no model, or one of the two does not predict what it must.
-    """
-    from modelyard import dataset
-    from modelyard.evaluate import decision, metrics, report
-    from modelyard.predictions import of_challenger, of_champion
-    from modelyard.release import sha256
-
-    policy = project.policy
-    split = dataset.split(project)
-    rows, label, day = labelled(project, split.holdout)
-    scores = [of_challenger(project, rows)]
-    digest = sha256(project.root / MODEL)
-    if champion:
-        scores.append(of_champion(champion, rows))
-    results = [metrics.compute(policy.task, label, score) for score in scores]
-    comparison, obstacles = _compare(project, day, label, scores)
-    criteria = decision.check(results[0], policy.evaluate.criteria)
-    record = champion.release.model if champion else None
-    same = record is not None and record.sha256 == digest
-    verdict, reasons = decision.decide(policy.evaluate, criteria, obstacles, comparison, same=same)
-    return report.Evaluation(
-        verdict=verdict,
-        reasons=reasons,
-        task=policy.task,
-        metric=policy.evaluate.metric,
-        challenger=report.Challenger(sha256=digest, metrics=results[0]),
-        champion=report.Champion(sha256=record.sha256, version=record.version, metrics=results[1]) if record else None,
-        comparison=comparison,
-        criteria=criteria,
-        holdout=(split.start, split.end),
-        inputs=_inputs(project, split, day),
-    )
-
-
-def labelled(project: Project, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The rows whose label is known, the labels, and the calendar day of each row as a number."""
-    policy = project.policy
-    known = frame[frame[policy.data.label].notna()].reset_index(drop=True)
-    label = known[policy.data.label].to_numpy(dtype=float)
-    if policy.task == "binary" and (odd := sorted(set(label) - {0.0, 1.0})):
-        raise DataError(f"The label {policy.data.label!r} of a binary task holds {odd[0]:g}.", "Let load() return 0, 1 or missing.")
-    return known, label, known[policy.data.time].to_numpy().astype("datetime64[D]").astype(int)
-
-
-def _compare(project: Project, day: np.ndarray, label: np.ndarray, scores: list[np.ndarray]) -> tuple[Comparison | None, list[str]]:
-    """The improvement where there is a champion, and what makes the hold-out unfit to judge on."""
-    from modelyard.evaluate import metrics, paired
-    from modelyard.policy import METRICS
-
-    policy = project.policy.evaluate
-    if why := metrics.undefined(policy.metric, label):
-        return None, [f"The hold-out cannot judge {policy.metric}: {why}."]
-    if len(scores) == 1:
-        return None, []
-    up = METRICS[project.policy.task][policy.metric]
-    draw = paired.Draw(confidence=policy.confidence, replicates=policy.replicates, seed=policy.seed)
-    try:
-        return paired.compare(policy.metric, up, day, label, scores[0], scores[1], draw), []
-    except ValueError as error:
-        return None, [f"The hold-out cannot compare two models: {error}."]
-
-
-def _inputs(project: Project, split: Split, day: np.ndarray) -> Inputs:
-    from modelyard import dataset
-    from modelyard.evaluate.report import Batch, Inputs
-    from modelyard.release import sha256
-
-    files = [period.file for period in dataset.on_disk(project) if period.end > split.start]
-    return Inputs(
-        policy=project.policy.evaluate,
-        batches=[Batch(path=file.as_posix(), sha256=sha256(project.root / file)) for file in files],
-        rows=len(split.holdout),
-        labelled=len(day),
-        days=len(set(day.tolist())),
-    )
-
-
 @click.command("evaluate")
-def command() -> Outcome:
+@click.option("--task", type=click.Choice(["binary", "regression"]), help="Without a project: what is predicted.")
+@click.option("--challenger", type=click.Path(path_type=Path), metavar="FILE", help="Of the new model: columns id, prediction.")
+@click.option("--champion", type=click.Path(path_type=Path), metavar="FILE", help="Of the old one; else a constant is the rival.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="Columns id, label, time, segments, groups.")
+@click.option("--metric", help="The metric that decides.  [default: roc_auc, mae]")
+@click.option("--rule", type=click.Choice(["superior", "non-inferior"]), help="What the challenger must show.  [default: superior]")
+@click.option("--margin", type=click.FloatRange(min=0, min_open=True), help="How much worse a non-inferior one may be.")
+@click.option("--segment", "segments", multiple=True, metavar="COLUMN", help="Column of segments; may be repeated.")
+@click.option("--protected", multiple=True, metavar="COLUMN", help="Column of groups that must be treated alike; may be repeated.")
+@click.option("--challengers", type=click.IntRange(1), default=1, show_default=True, help="Models tried on these rows, this one included.")
+@click.option("--independent-rows", is_flag=True, help="Rows of one day are no more alike than others: no time is needed.")
+@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page there.")
+def command(challenger: Path | None, labels: Path | None, **options: Any) -> Outcome:
     """Compare the challenger with the criteria and with the champion.
 
-    Both models predict the same hold-out, which neither was trained on. Verdict: promote, keep or block (exit code 10 for the
-    latter two); outputs: metric, challenger, champion, difference, lower.
+    In a project both models predict the same hold-out, which neither was trained on. With --task, --challenger and --labels, anywhere:
+    predictions from Parquet or CSV files, joined by id. Verdict: promote, keep (nothing wrong, not shown to be better) or block
+    (something is wrong, or missing); exit code 10 for the latter two. Outputs: metric, challenger, champion, difference, lower.
     """
-    return run(find())
+    if challenger is None and labels is None and options["task"] is None:
+        from modelyard.project import find
+
+        if any(value for name, value in options.items() if name != "challengers") or options["challengers"] != 1:
+            raise UsageError("These options need --task, --challenger and --labels.", "In a project modelyard.yaml says all that.")
+        return run(find())
+    if challenger is None or labels is None or options["task"] is None:
+        raise UsageError("An evaluation without a project needs --task, --challenger and --labels.", "Add what is missing.")
+    return table(
+        options["task"],
+        challenger,
+        options["champion"],
+        labels,
+        _settings(options),
+        independent=options["independent_rows"],
+        challengers=options["challengers"],
+        json=options["json"],
+        html=options["html"],
+    )
+
+
+def _settings(options: dict[str, Any]) -> Evaluate:
+    from modelyard import policy
+
+    task = options["task"]
+    metric = options["metric"] or {"binary": "roc_auc", "regression": "mae"}[task]
+    if metric not in policy.METRICS[task]:
+        raise UsageError(f"{metric!r} is no metric of a {task} task.", f"Known are {', '.join(policy.METRICS[task])}.")
+    raw = {
+        "metric": metric,
+        "rule": options["rule"] or "superior",
+        "margin": options["margin"],
+        "segments": {"columns": list(options["segments"])},
+        "fairness": {"attributes": list(options["protected"])},
+    }
+    try:
+        return policy.parse(raw, policy.Evaluate, "What the options say")
+    except PolicyError as error:
+        raise UsageError(error.what, error.fix) from None

@@ -1,88 +1,42 @@
-"""From metrics and the interval to a verdict with its reasons. No I/O."""
+"""From checks to one verdict with its reasons. No I/O.
+
+``block``: a check that the risk level demands has failed, or what it needs is missing; at high and critical risk also where it could
+not be decided. ``keep``: nothing is wrong, and the challenger is not shown to be better (or, by the rule, as good). Else ``promote``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel
-
-from modelyard.evaluate.paired import Comparison
-from modelyard.policy import Bound, Evaluate
+from modelyard.evaluate.check import Check
+from modelyard.risk import Demand
 
 Verdict = Literal["promote", "keep", "block"]
 
 
-class Criterion(BaseModel):
-    """One bound of the policy, and what the challenger reached."""
-
-    metric: str
-    value: float | None
-    min: float | None
-    max: float | None
-    met: bool
-
-    @property
-    def demand(self) -> str:
-        """The bound in words."""
-        bounds = {"at least": self.min, "at most": self.max}
-        return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
-
-
-def check(metrics: Mapping[str, float], criteria: Mapping[str, Bound]) -> list[Criterion]:
-    """Hold the challenger's metrics against the bounds; a metric without a value misses its bound."""
-    return [
-        Criterion(metric=name, value=metrics.get(name), min=bound.min, max=bound.max, met=_within(metrics.get(name), bound))
-        for name, bound in criteria.items()
-    ]
-
-
-def decide(
-    policy: Evaluate,
-    criteria: list[Criterion],
-    obstacles: list[str],
-    comparison: Comparison | None,
-    *,
-    same: bool,
-) -> tuple[Verdict, list[str]]:
-    """The verdict, and its reasons as sentences.
-
-    - ``block``: a criterion is missed, or an obstacle makes the hold-out unfit to judge on;
-    - ``promote`` where there is no champion yet;
-    - ``keep`` where the challenger is the champion itself;
-    - ``promote`` where the challenger is better, and the lower bound is not below minus the tolerance;
-    - else ``keep``.
+def decide(checks: Sequence[Check], demand: Demand) -> tuple[Verdict, list[str]]:
+    """The verdict, and its reasons as sentences, the strongest first.
 
     Parameters
     ----------
-    obstacles
-        Why the hold-out cannot judge: too few days, one class only.
-    comparison
-        None where there is no champion, or an obstacle.
-    same
-        Both models are the same bytes.
+    checks
+        With at least one of the family ``champion``: without it there is nothing to promote on, and that blocks.
+    demand
+        Of the risk level: families that must pass, and what an undecided check does.
     """
-    missed = [_missed(c) for c in criteria if not c.met]
-    if missed or obstacles:
-        return "block", obstacles + missed
-    if comparison is None:
-        return "promote", ["There is no champion yet, and no criterion is missed."]
-    if same:
-        return "keep", ["The challenger is the champion itself: the same bytes."]
-    name, difference, lower = policy.metric, comparison.difference, comparison.lower
-    limit = f"the lower bound at {policy.confidence:.0%} is {lower:+.4f}, and {-policy.tolerance:+.4f} is allowed"
-    seen = f"On {comparison.days} days an improvement of {comparison.detectable:.4f} would show in 8 of 10 cases."
-    if difference <= 0:
-        return "keep", [f"The challenger is not better: {name} improves by {difference:+.4f}.", seen]
-    if lower < -policy.tolerance:
-        return "keep", [f"The challenger is better by {difference:+.4f} in {name}, but not surely: {limit}.", seen]
-    return "promote", [f"The challenger is better by {difference:+.4f} in {name}: {limit}.", seen]
-
-
-def _within(value: float | None, bound: Bound) -> bool:
-    return value is not None and (bound.min is None or value >= bound.min) and (bound.max is None or value <= bound.max)
-
-
-def _missed(criterion: Criterion) -> str:
-    reached = "has no value" if criterion.value is None else f"is {criterion.value:.4f}"
-    return f"The challenger's {criterion.metric} {reached}; the policy demands {criterion.demand}."
+    asked = [check for check in checks if check.family in demand.checks and check.family != "champion"]
+    rivals = [check for check in checks if check.family == "champion"]
+    bad = {"failed", "unknown"} | ({"inconclusive"} if demand.inconclusive == "block" else set())
+    wrong = [check for check in rivals if check.status in ("failed", "unknown")]
+    wrong += sorted((check for check in asked if check.status in bad), key=lambda check: check.status != "failed")
+    told = [check.message for check in rivals]
+    aside = [check for check in checks if check.status == "failed" and check not in wrong]
+    noted = [f"Not demanded at this risk level, but failed: {', '.join(f'{c.family} {c.name}' for c in aside)}."] if aside else []
+    if not rivals:
+        return "block", [*(check.message for check in wrong), "The challenger was not compared with anything.", *noted]
+    if wrong:
+        return "block", list(dict.fromkeys([*(check.message for check in wrong), *told])) + noted
+    if all(check.status == "passed" for check in rivals):
+        return "promote", told + noted
+    return "keep", told + noted

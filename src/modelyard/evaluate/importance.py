@@ -1,4 +1,23 @@
-"""Which columns a model lives on: what its metric loses where a column is shuffled. No I/O."""
+r"""Which columns a model lives on: what its metric loses where a column is shuffled, and what changed between two models. No I/O.
+
+The loss of column :math:`j` is :math:`L_j = \pm(M(y, f(X)) - M(y, f(X_{\pi j})))`, turned so that positive is a loss;
+:math:`X_{\pi j}` is :math:`X` with column :math:`j` in random order. Columns that say the same share their importance: each is small
+where the other can stand in for it.
+
+Its interval is over days, as all intervals of the gate: with the multiplicities :math:`c_d` of :mod:`.statistic`, :math:`L_j(c)` is a
+difference of two metrics on the same days, and
+
+.. math:: L_j \mp t_{D-1,\,0.975}\, s, \qquad s^2 = \frac{D}{D-1} \sum_d \left(\frac{\partial L_j}{\partial c_d}\right)^2 .
+
+The rows of a day get values from all over the table, so :math:`s` holds the chance of the shuffle too. What changed between two models is
+the difference of their losses, by the same shuffles and days; many columns are looked at, so one interval in twenty misses by chance.
+
+References
+----------
+L. Breiman, "Random forests", Machine Learning 45 (2001); A. Fisher, C. Rudin, F. Dominici, "All models are wrong, but many are useful",
+J. Mach. Learn. Res. 20 (2019); B. Efron, "Jackknife-after-bootstrap standard errors and influence functions", J. R. Statist. Soc. B 54
+(1992).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +25,110 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import BaseModel, Field
 
-from modelyard.evaluate import metrics
+from modelyard.evaluate import metrics, statistic
+from modelyard.evaluate.columns import spaced
+from modelyard.evaluate.metrics import DEFAULT, Settings
+from modelyard.evaluate.paired import MINIMUM_DAYS
 from modelyard.policy import METRICS, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Predict = Callable[["pd.DataFrame"], np.ndarray]
+
 #: Rows that are shuffled; more say the same.
 ROWS = 5000
+#: Values of the copies that a model is given at once, so that a table of many columns fits in memory.
+_CELLS = 20_000_000
+
+
+class Loss(BaseModel):
+    """What the deciding metric loses where a column is shuffled."""
+
+    value: float
+    lower: float | None = Field(None, description="Lower end of the 95 % interval over days; none with too few days.")
+    upper: float | None = None
+    rank: int = Field(description="1: the column that the model lives on most.")
+
+
+class Change(BaseModel):
+    """One raw column, in both models."""
+
+    column: str
+    challenger: Loss
+    champion: Loss | None = None
+    difference: float | None = Field(None, description="The challenger's loss minus the champion's.")
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval of the difference leaves 0 out: one model needs the column more."""
+        return self.lower is not None and self.upper is not None and (self.lower > 0 or self.upper < 0)
+
+
+def compare(
+    task: Task,
+    metric: str,
+    frame: pd.DataFrame,
+    label: np.ndarray,
+    day: np.ndarray,
+    columns: Sequence[str],
+    challenger: Predict,
+    champion: Predict | None = None,
+    *,
+    given: Settings = DEFAULT,
+    repeats: int = 2,
+    seed: int = 0,
+) -> list[Change]:
+    """Permutation importance of raw columns in both models, the challenger's largest first.
+
+    Parameters
+    ----------
+    frame
+        Rows that neither model has seen; of more than :data:`ROWS`, that many evenly spaced ones are taken.
+    label, day
+        (n,) known labels, and anything that is equal for rows of one day.
+    columns
+        Columns to shuffle, one at a time.
+    challenger, champion
+        Give (m,) predictions of m rows; each is called once, with all shuffled copies in one frame (more often for wide tables).
+    repeats
+        Shuffles of each column, which are averaged.
+
+    Returns
+    -------
+    list
+        Empty where the metric is not defined on these labels.
+    """
+    chosen = spaced(len(frame), ROWS)
+    rows, label = frame.iloc[chosen].reset_index(drop=True), label[chosen]
+    if not columns or metrics.undefined(metric, label):
+        return []
+    _, position = np.unique(day[chosen], return_inverse=True)
+    sign = 1 if METRICS[task][metric] else -1
+    c = np.ones((1, int(position.max()) + 1))
+
+    def losses(predict: Predict) -> np.ndarray:
+        """(columns, 1 + D): the loss, and its slope by the days."""
+        found = []
+        for score in _scores(rows, columns, predict, repeats, seed):
+            value, slope = statistic.build(metric, position, label, score, given)(c)
+            found.append(np.concatenate([value, slope[0]]))
+        each = found[0] - np.array(found[1:]).reshape(len(columns), repeats, -1)
+        loss: np.ndarray = sign * each.mean(axis=1)  # of the differences: exactly 0 where a column is not used
+        return loss
+
+    first = losses(challenger)
+    second = losses(champion) if champion else None
+    before = _ranked(second) if second is not None else [None] * len(columns)
+    made = [
+        _change(name, loss, first[i], second[i] if second is not None else None, before[i])
+        for i, (name, loss) in enumerate(zip(columns, _ranked(first), strict=True))
+    ]
+    return sorted(made, key=lambda each: each.challenger.rank)
 
 
 def by_permutation(
@@ -23,45 +137,71 @@ def by_permutation(
     frame: pd.DataFrame,
     label: np.ndarray,
     columns: Sequence[str],
-    predict: Callable[[pd.DataFrame], np.ndarray],
+    predict: Predict,
     *,
+    given: Settings = DEFAULT,
     seed: int = 0,
 ) -> dict[str, float]:
-    r"""Permutation importance of raw columns: :math:`\pm(M(y, f(X)) - M(y, f(X_{\pi j})))`, turned so that positive is a loss.
-
-    :math:`X_{\pi j}` is :math:`X` with column :math:`j` in random order. Columns that say the same share their importance: each is
-    small where the other can stand in for it.
+    """The loss of each column in one model, without intervals: what a profile keeps.
 
     Parameters
     ----------
-    frame
-        Rows that the model has not seen; of more than :data:`ROWS`, that many evenly spaced ones are taken.
-    label
-        (n,) known labels.
-    columns
-        Columns to shuffle, one at a time.
-    predict
-        Gives (m,) predictions of m rows; it is called once, with all shuffled copies in one frame.
+    frame, label, columns, predict
+        As in :func:`compare`.
 
     Returns
     -------
     dict
         Column -> loss in units of the metric; empty where the metric is not defined on these labels.
-
-    References
-    ----------
-    L. Breiman, "Random forests", Machine Learning 45 (2001); A. Fisher, C. Rudin, F. Dominici, "All models are wrong, but many are
-    useful", J. Mach. Learn. Res. 20 (2019).
     """
-    import pandas as pd
-
-    chosen = np.unique(np.linspace(0, len(frame) - 1, min(ROWS, len(frame))).astype(int)) if len(frame) else np.empty(0, dtype=int)
+    chosen = spaced(len(frame), ROWS)
     rows, label = frame.iloc[chosen].reset_index(drop=True), label[chosen]
     if not columns or metrics.undefined(metric, label):
         return {}
-    random = np.random.default_rng(seed)
-    copies = [rows, *(rows.assign(**{name: rows[name].to_numpy()[random.permutation(len(rows))]}) for name in columns)]
-    scores = np.split(predict(pd.concat(copies, ignore_index=True)), len(copies))
-    values = [metrics.compute(task, label, score)[metric] for score in scores]
+    values = [metrics.value(metric, label, score, given) for score in _scores(rows, columns, predict, 1, seed)]
     sign = 1 if METRICS[task][metric] else -1
     return {name: sign * (values[0] - value) for name, value in zip(columns, values[1:], strict=True)}
+
+
+def _scores(rows: pd.DataFrame, columns: Sequence[str], predict: Predict, repeats: int, seed: int) -> list[np.ndarray]:
+    """Predictions of the rows, and of each column's shuffled copies, one after the other."""
+    import pandas as pd
+
+    random = np.random.default_rng(seed)
+    copies: list[tuple[str, np.ndarray] | None] = [None]
+    copies += [(name, random.permutation(len(rows))) for name in columns for _ in range(repeats)]
+    at_once = max(1, _CELLS // max(1, rows.size))
+    found: list[np.ndarray] = []
+    for start in range(0, len(copies), at_once):
+        part = copies[start : start + at_once]
+        tables = [rows if copy is None else rows.assign(**{copy[0]: rows[copy[0]].to_numpy()[copy[1]]}) for copy in part]
+        found += np.split(predict(pd.concat(tables, ignore_index=True)), len(part))
+    return found
+
+
+def _ranked(losses: np.ndarray) -> list[Loss]:
+    ranks = np.argsort(np.argsort(-losses[:, 0], kind="stable")) + 1
+    spans = [_span(loss) for loss in losses]
+    return [
+        Loss(value=float(loss[0]), lower=lower, upper=upper, rank=int(rank))
+        for loss, (lower, upper), rank in zip(losses, spans, ranks, strict=True)
+    ]
+
+
+def _change(name: str, loss: Loss, first: np.ndarray, second: np.ndarray | None, before: Loss | None) -> Change:
+    if second is None:
+        return Change(column=name, challenger=loss)
+    lower, upper = _span(first - second)
+    return Change(column=name, challenger=loss, champion=before, difference=float(first[0] - second[0]), lower=lower, upper=upper)
+
+
+def _span(loss: np.ndarray) -> tuple[float | None, float | None]:
+    """The 95 % interval of a loss with its slopes by the days; none with too few days."""
+    from scipy.stats import t  # type: ignore[import-untyped]
+
+    value, slope = float(loss[0]), loss[1:]
+    days = len(slope)
+    if days < MINIMUM_DAYS:
+        return None, None
+    reach = float(t.ppf(0.975, days - 1) * np.sqrt(days / (days - 1) * (slope**2).sum()))
+    return value - reach, value + reach

@@ -12,9 +12,10 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from modelyard.monitor import svg, words
+from modelyard.monitor import words
 from modelyard.monitor.report import Calibration, Cell, Decay, Kind, Performance, Point, Strip
-from modelyard.monitor.svg import LEFT, RIGHT, TOP, WIDTH, label, n
+from modelyard.page import svg
+from modelyard.page.svg import LEFT, RIGHT, TOP, WIDTH, label, n
 
 _ROWS = 12  # bars of a distribution that are drawn with their names
 _POINTS = 52

@@ -6,25 +6,24 @@ jinja2 is imported by whoever imports this module: do so only where a page is as
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from modelyard.monitor import chart, text, words
+from modelyard.monitor import chart, words
 from modelyard.monitor.report import Decay, Monitoring, Performance, Shift, Status
+from modelyard.page import template
 
 INDEX = "index.html"
+_FOLDER = Path(__file__).parent
 _ROOM = 140_000  # bytes for columns with charts: the alarmed ones, then the first; a page stays under 200 KB
 _LISTED = 120  # columns after those, with a line each
 _REASONS = 8
 _OPEN = 12  # alarmed columns that are not folded
 _STRIP = 60  # checks in the index's strip of verdicts
-_LONGEST = 600  # characters of a name, or of a sentence
 _LARGEST = 20_000_000  # bytes of a report that the index reads
 
 
@@ -40,7 +39,7 @@ def write(found: Monitoring, path: Path, *, index: str = "") -> None:
     columns = _drawn(shifts, found)
     rest = shifts[len(columns) :]
     told = {check.message.strip() for check in found.checks}
-    said = _template("page.html.j2").render(
+    said = template.load("page.html.j2", _FOLDER).render(
         found=found,
         words=words,
         index=index,
@@ -56,7 +55,7 @@ def write(found: Monitoring, path: Path, *, index: str = "") -> None:
         lines=[(shift, _sizes(shift)) for shift in rest[:_LISTED]],
         hidden=len(rest[_LISTED:]),
     )
-    _write(path, said)
+    template.write(path, said)
 
 
 def write_index(folder: Path) -> None:
@@ -71,27 +70,8 @@ def write_index(folder: Path) -> None:
         else:
             foreign.append(file.name)
     entries.sort(key=lambda entry: (entry.at, entry.file), reverse=True)
-    said = _template("index.html.j2").render(entries=entries, strip=entries[:_STRIP][::-1], foreign=foreign, words=words)
-    _write(folder / INDEX, said)
-
-
-def _template(name: str) -> Any:
-    loader = FileSystemLoader(Path(__file__).parent)
-    made = Environment(loader=loader, undefined=StrictUndefined, finalize=_clean, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return made.get_template(name)
-
-
-def _clean(value: Any) -> Any:
-    """What a template prints may come from data."""
-    return text.visible(value)[:_LONGEST] if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    draft.replace(path)
+    said = template.load("index.html.j2", _FOLDER).render(entries=entries, strip=entries[:_STRIP][::-1], foreign=foreign, words=words)
+    template.write(folder / INDEX, said)
 
 
 @dataclass(frozen=True, kw_only=True)

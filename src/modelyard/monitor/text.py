@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from modelyard.monitor import words
 from modelyard.monitor.report import Monitoring, Shift
+from modelyard.page.plain import line as line
 
 _BARS = "▁▂▃▄▅▆▇█"
 _MEASURES = {"mean": "mean", "missing": "missing", "novel": "never seen", "top": "top value"}
@@ -14,7 +15,6 @@ _LONGEST = 60  # characters of a name
 _MOVED = 25  # rows of the table of what moved
 _LISTED = 100  # columns in the folded table: an issue's body has room for 60,000 characters
 _NAMED = 5  # columns named in one sentence
-_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _SENTENCES = 9  # GitHub shows ten annotations a step
 
 
@@ -58,17 +58,6 @@ def _by_question(columns: Sequence[Shift], told: str) -> Iterable[str]:
             continue
         rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield f"{start} {len(names)} column{'s' if len(names) > 1 else ''}: {', '.join(names[:_NAMED])}{rest}."
-
-
-def line(text: str, longest: int = 400) -> str:
-    """On one line, without control characters or marks that turn the direction of writing, and not too long."""
-    text = " ".join(visible(text).split())
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
-
-
-def visible(text: str) -> str:
-    """Without control characters, and marks that turn the direction of writing."""
-    return _UNSEEN.sub("", text)
 
 
 def plain(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 
 from modelyard.monitor.report import (
     Answer,
@@ -19,6 +18,15 @@ from modelyard.monitor.report import (
     Status,
     Verdict,
 )
+from modelyard.page.figures import NONE as NONE
+from modelyard.page.figures import chance as chance
+from modelyard.page.figures import day as day
+from modelyard.page.figures import fraction as fraction
+from modelyard.page.figures import interval as interval
+from modelyard.page.figures import known as known
+from modelyard.page.figures import number as number
+from modelyard.page.figures import percent as percent
+from modelyard.page.figures import short as short
 
 SEVERITY: tuple[Status, ...] = ("retrain", "alert", "unknown", "noted", "ok")
 MARKS: dict[str, str] = {"retrain": "↻", "alert": "!", "unknown": "?", "noted": "•", "ok": "✓", "healthy": "✓"}
@@ -29,58 +37,6 @@ MEANS: dict[Verdict, str] = {
 }
 APPROVAL = "A person must start the training: dispatch the workflow train. Until then the live model stays."
 MEASURES = {"mean": "mean", "missing": "share missing", "novel": "share never seen", "top": "share of the most frequent value"}
-NONE = "\u2013"
-
-
-def known(value: float | None) -> float | None:
-    """The value, or None where it is no finite number."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def fraction(value: float, low: float, high: float) -> float:
-    """Where a value lies between two others, 0 to 1; in the middle where they are equal. No value is too large."""
-    width = high / 2 - low / 2
-    return (value / 2 - low / 2) / width if width > 0 else 0.5
-
-
-def number(value: float | None, *, signed: bool = False) -> str:
-    """Four digits that matter, thousands apart."""
-    if (value := known(value)) is None:
-        return NONE
-    sign = "+" if signed and value > 0 else ""
-    if abs(value) >= 1e9 or 0 < abs(value) < 5e-5:
-        return f"{sign}{value:.2e}"
-    if abs(value) >= 1000:
-        return f"{sign}{value:,.0f}"
-    text = f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
-    return sign + ("0" if value == 0 else text)
-
-
-def short(value: float | None) -> str:
-    """Three digits, for axes and limits."""
-    value = known(value)
-    return number(value) if value is None or abs(value) >= 1000 else f"{value + 0.0:.3g}"
-
-
-def percent(value: float | None) -> str:
-    """A share in percent; what is not nothing is not shown as nothing."""
-    if (value := known(value)) is None:
-        return NONE
-    if 0 < abs(value) < 0.0005:
-        return "< 0.1 %" if value > 0 else "> -0.1 %"
-    return f"{100 * value:.0f} %" if value in (0, 1) or abs(value) >= 10 else f"{100 * value:.1f} %"
-
-
-def chance(value: float | None) -> str:
-    """A p-value."""
-    if (value := known(value)) is None:
-        return NONE
-    return "p < 0.0001" if value < 1e-4 else f"p = {value:.4f}" if value < 0.1 else f"p = {value:.2f}"
-
-
-def day(moment: datetime) -> str:
-    """The date, with the time where it is not midnight."""
-    return f"{moment:%Y-%m-%d}" if (moment.hour, moment.minute) == (0, 0) else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def window(found: Monitoring) -> str:
@@ -208,13 +164,6 @@ def share(part: Part) -> str:
 def moved(found: Monitoring) -> tuple[Shift, ...]:
     """Columns that alarm: the prediction first, then as the report orders them."""
     return tuple(sorted((shift for shift in found.columns if shift.alarm), key=lambda shift: shift.role != "prediction"))
-
-
-def interval(lower: float | None, upper: float | None, *, signed: bool = False) -> str:
-    """``0.6812 to 0.7204``, or empty where it is not known."""
-    if known(lower) is None or known(upper) is None:
-        return ""
-    return f"{number(lower, signed=signed)} to {number(upper, signed=signed)}"
 
 
 def performance(found: Performance) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import markupsafe
 from markupsafe import Markup
 
-from modelyard.monitor import text, words
+from modelyard.page import figures, plain
 
 WIDTH = 340
 LEFT, RIGHT, TOP = 46, 334, 8  # of the room for marks; what is left of it holds the axis' figures
@@ -27,9 +27,14 @@ def spark(body: str) -> Markup:
     return Markup(f'<svg class="spark" viewBox="0 0 90 20" aria-hidden="true">{body}</svg>')  # noqa: S704 (numbers only)
 
 
+def small(width: int, height: int, body: str) -> Markup:
+    """A picture in the cell of a table whose other cells say the same."""
+    return Markup(f'<svg class="small" viewBox="0 0 {width} {height}" aria-hidden="true">{body}</svg>')  # noqa: S704 (numbers only)
+
+
 def escape(said: str) -> Markup:
     """On one line, and without what HTML or the direction of writing would make of it."""
-    return markupsafe.escape(text.line(said))
+    return markupsafe.escape(plain.line(said))
 
 
 def n(value: float) -> str:
@@ -83,7 +88,7 @@ def axis(left: float, bottom: float, right: float = RIGHT) -> str:
 def scale(low: float, high: float, bottom: float, top: float = TOP + 4) -> Callable[[float], float]:
     """From a value to its height on the page."""
     floor = bottom - 4 if low else bottom
-    return lambda value: floor - (floor - top) * words.fraction(value, low, high)
+    return lambda value: floor - (floor - top) * figures.fraction(value, low, high)
 
 
 def places(count: int) -> list[float]:

@@ -1,0 +1,1 @@
+"""What static pages share: templates and styles, charts, and how figures are said."""
