@@ -41,6 +41,7 @@ OWN = {
     "README.md",
     "data/raw/.gitignore",
     "dvc.yaml",
+    "governance/checklist.yaml",
     "models/.gitignore",
     "modelyard.yaml",
     "params.yaml",

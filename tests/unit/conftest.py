@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from modelyard import evaluate, ingest, policy, propose, register, registry, sta
 from modelyard.project import Project
 
 FEBRUARY, MARCH = datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _brief_timings() -> Iterator[None]:
+    """Time models for a moment only: what is tested is what follows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("modelyard.evaluate.readiness.SECONDS", 0.005)
+        yield
 
 
 @pytest.fixture(scope="session")

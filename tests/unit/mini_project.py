@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from modelyard import champion, dataset, git, policy, release
-from modelyard.project import MODEL, PROFILE, RAW, Project, load_object
+from modelyard.project import EXAMPLES, MODEL, PROFILE, RAW, Project, load_object
 
 DATA = """
 import json
@@ -93,16 +95,18 @@ TRAIN = """
 import json
 import math
 import sys
+from importlib import metadata
 from pathlib import Path
 
 noise = float(Path("params.yaml").read_text().split()[-1])
 if noise < 0:
     sys.exit("noise cannot be negative")
 print("::error::said by the stage")
+versions = {name: metadata.version(name) for name in ("numpy", "onnxruntime")}
 predictions = [1 / (1 + math.exp(-(2.0 * x + noise * math.sin(1000 * x)))) for x in (-1.0, 0.25, 2.0)]
 for path, content in {
     "models/model.onnx": {"slope": 2.0, "noise": noise},
-    "models/examples.json": {"rows": [{"x": x} for x in (-1.0, 0.25, 2.0)], "predictions": predictions},
+    "models/examples.json": {"rows": [{"x": x} for x in (-1.0, 0.25, 2.0)], "predictions": predictions, "versions": versions},
     "models/profile.parquet": {},
     "reports/train.json": {"loss": 0.5, "rows": 3},
 }.items():
@@ -193,6 +197,12 @@ def model(root: Path, *, slope: float = 2.0, noise: float = 0.0) -> Path:
     path = root / MODEL
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"slope": slope, "noise": noise}))
+    rows = [{"x": x} for x in (-1.0, 0.25, 2.0)]
+    said = [slope * row["x"] + noise * math.sin(1000 * row["x"]) for row in rows]
+    if json.loads((root / policy.FILE).read_text())["task"] == "binary" if (root / policy.FILE).exists() else True:
+        said = [1 / (1 + math.exp(-value)) for value in said]
+    versions = {name: metadata.version(name) for name in ("numpy", "onnxruntime")}
+    (root / EXAMPLES).write_text(json.dumps({"rows": rows, "predictions": said, "versions": versions}))
     return path
 
 
@@ -232,7 +242,7 @@ def released(
         code=release.Code(commit="0" * 40, dvc_lock="0" * 64, uv_lock=None),
         logical_date=datetime.fromisoformat(logical_date),
         trigger="test",
-        risk="medium",
+        risk="moderate",
     )
     return champion.Champion(record, project, folder)
 

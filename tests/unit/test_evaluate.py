@@ -13,8 +13,8 @@ from unit import mini_project
 
 from modelyard import evaluate
 from modelyard.errors import DataError, ProjectError
-from modelyard.evaluate import decision, metrics, paired, statistic
-from modelyard.policy import METRICS, Bound, Evaluate
+from modelyard.evaluate import challenge, metrics, paired, statistic
+from modelyard.policy import METRICS
 
 NAMES = [(task, name) for task, names in METRICS.items() for name in names]
 
@@ -147,52 +147,8 @@ def test_the_example_in_the_docstring_holds() -> None:
     assert doctest.testmod(paired).failed == 0
 
 
-@pytest.mark.parametrize(
-    ("difference", "lower", "tolerance", "same", "verdict"),
-    [
-        (0.02, 0.01, 0.0, False, "promote"),
-        (0.02, -0.01, 0.0, False, "keep"),
-        (0.02, -0.01, 0.01, False, "promote"),
-        (-0.001, -0.002, 0.01, False, "keep"),
-        (0.0, 0.0, 0.01, False, "keep"),
-        (0.0, 0.0, 0.0, True, "keep"),
-    ],
-)
-def test_the_decision_between_two_models(difference: float, lower: float, tolerance: float, same: bool, verdict: str) -> None:
-    """Better, and not worse than the tolerance at the lower bound."""
-    found = paired.Comparison(
-        metric="roc_auc",
-        difference=difference,
-        lower=lower,
-        upper=0.1,
-        se=0.01,
-        detectable=0.03,
-        confidence=0.95,
-        days=21,
-        rows=9,
-        replicates=9,
-    )
-
-    assert decision.decide(Evaluate(metric="roc_auc", tolerance=tolerance), [], [], found, same=same)[0] == verdict
-
-
-def test_a_missed_criterion_blocks_with_its_number() -> None:
-    """Blocked before any comparison, naming metric, value and bound; one without a value is missed too."""
-    criteria = decision.check(
-        {"roc_auc": 0.61, "brier": 0.2}, {"roc_auc": Bound(min=0.65), "brier": Bound(max=0.25), "log_loss": Bound(max=1)}
-    )
-
-    verdict, reasons = decision.decide(Evaluate(metric="roc_auc"), criteria, [], None, same=False)
-
-    assert verdict == "block"
-    assert reasons == [
-        "The challenger's roc_auc is 0.6100; the policy demands at least 0.65.",
-        "The challenger's log_loss has no value; the policy demands at most 1.",
-    ]
-
-
 def test_the_first_model_is_promoted(tmp_path: Path) -> None:
-    """Without a champion the criteria alone decide."""
+    """Without a champion it must beat a constant, and meet the criteria."""
     project = mini_project.make(tmp_path, evaluate={"criteria": {"roc_auc": {"min": 0.8}}})
 
     outcome = evaluate.run(project)
@@ -212,9 +168,9 @@ def test_the_better_of_two_models_wins(tmp_path: Path, task: str) -> None:
     """A challenger without the champion's noise is promoted; the other way round it is kept out."""
     project = mini_project.make(tmp_path, task=task)
 
-    better = evaluate.judge(project, mini_project.released(project, noise=2.0))
+    better = challenge.judge(project, mini_project.released(project, noise=2.0))
     mini_project.model(project.root, noise=2.0)
-    worse = evaluate.judge(project, mini_project.released(project))
+    worse = challenge.judge(project, mini_project.released(project))
 
     assert better.comparison
     assert worse.comparison
@@ -229,9 +185,44 @@ def test_the_champion_itself_is_kept(tmp_path: Path) -> None:
     """The same bytes are no new release."""
     project = mini_project.make(tmp_path)
 
-    found = evaluate.judge(project, mini_project.released(project))
+    found = challenge.judge(project, mini_project.released(project))
 
     assert (found.verdict, found.reasons) == ("keep", ["The challenger is the champion itself: the same bytes."])
+
+
+def test_a_first_model_that_knows_nothing_is_blocked(tmp_path: Path) -> None:
+    """There is nothing to keep; a constant would do as well."""
+    project = mini_project.make(tmp_path)
+    mini_project.model(project.root, slope=0.0, noise=0.3)
+
+    found = challenge.judge(project, None)
+
+    assert found.verdict == "block"
+    assert found.reasons[0].startswith("Against a model that always says the same roc_auc improves by ")
+
+
+def test_a_champion_that_cannot_be_asked_blocks(tmp_path: Path) -> None:
+    """Nothing is promoted over a model whose own code fails on today's rows, and the reason is told."""
+    project = mini_project.make(tmp_path)
+    live = mini_project.released(project)
+    path = live.folder / "src" / project.policy.package / "model.py"
+    path.write_text(path.read_text().replace("x = np.asarray", "raise KeyError('speed')\n        x = np.asarray"))
+
+    found = challenge.judge(project, live)
+
+    assert found.verdict == "block"
+    assert "The champion cannot be asked: " in found.reasons[0]
+    assert "speed" in found.reasons[0]
+
+
+def test_a_champion_that_has_seen_the_holdout_blocks(tmp_path: Path) -> None:
+    """That neither was trained on the rows is checked: here the policy's hold-out grew since the release."""
+    project = mini_project.make(tmp_path, evaluate={"holdout_days": 35})
+
+    found = challenge.judge(project, mini_project.released(project, noise=1.0))
+
+    assert found.verdict == "block"
+    assert "was trained on rows up to 2013-02-08" in found.reasons[0]
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
@@ -256,18 +247,17 @@ def test_a_holdout_that_cannot_judge_blocks(tmp_path: Path, labels: float, reaso
     assert reason in outcome.problems[0]
 
 
-def test_a_holdout_of_too_few_days_blocks_a_comparison(tmp_path: Path) -> None:
-    """Labels on five days are no ground to replace a champion on."""
+def test_on_too_few_days_the_champion_is_kept(tmp_path: Path) -> None:
+    """Labels on five days are no ground to replace a champion on, however bad it is."""
     project = mini_project.make(tmp_path)
     path = tmp_path / "data/raw/2013-02.parquet"
     frame = pd.read_parquet(path)
     frame.loc[frame["time"] >= "2013-02-13", "late"] = np.nan
     frame.to_parquet(path)
 
-    found = evaluate.judge(project, mini_project.released(project, noise=1.0))
+    found = challenge.judge(project, mini_project.released(project, noise=1.0))
 
-    assert found.verdict == "block"
-    assert "needs 7 days, not 5" in found.reasons[0]
+    assert (found.verdict, found.reasons) == ("keep", ["5 days are too few to compare roc_auc with the champion: 10 are needed."])
 
 
 @pytest.mark.parametrize(
@@ -287,7 +277,7 @@ def test_a_model_that_does_not_predict_is_named(tmp_path: Path, predict: str, me
     path.write_text(path.read_text().replace("x = np.asarray", f"{predict}\n        x = np.asarray"))
 
     with pytest.raises(ProjectError, match=message):
-        evaluate.judge(project, None)
+        challenge.judge(project, None)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

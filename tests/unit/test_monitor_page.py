@@ -8,52 +8,18 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unit import monitor_reports as reports
+from unit.html_page import Page, contrast
 
 from modelyard.monitor import page
 from modelyard.monitor.report import Monitoring
+from modelyard.page import template
 
 LIMIT = 200_000
-VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Elements, text, and whether each element is closed where it should be."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.open: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.text.append(data)
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def said(self) -> str:
-        return " ".join("".join(self.text).split())
 
 
 def render(found: Monitoring, folder: Path) -> str:
@@ -177,22 +143,13 @@ def test_a_wide_table_leaves_charts_out(tmp_path: Path, base: Any) -> None:
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_text_stands_out(mode: str) -> None:
     """All colours of text have a contrast of at least 4.5 to 1 with what is behind them (WCAG 2.2, AA)."""
-    css = (Path(page.__file__).parent / "style.css.j2").read_text(encoding="utf-8")
+    css = (Path(template.__file__).parent / "style.css.j2").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{(.*?)\}", css, flags=re.DOTALL)
     colours = dict(re.findall(r"--(\w+): #(\w+)", blocks[0 if mode == "light" else 1]))
 
     for name in ("ink", "dim", "now", "alarm", "good", "warn"):
         for behind in ("paper", "panel"):
-            high, low = sorted((luminance(colours[name]), luminance(colours[behind])), reverse=True)
-            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, behind)
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance by WCAG."""
-    colour = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+            assert contrast(colours[name], colours[behind]) >= 4.5, (name, behind)
 
 
 def test_the_index_lists_checks_newest_first(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_short_policy_is_enough(tmp_path: Path) -> None:
 
     found = policy.load(tmp_path)
 
-    assert (found.evaluate.holdout_days, found.monitor.window_days, found.risk.level) == (21, 28, "medium")
+    assert (found.evaluate.holdout_days, found.monitor.window_days, found.risk.level) == (21, 28, "moderate")
     assert found.evaluate.criteria["roc_auc"].min == 0.6
 
 
@@ -63,11 +63,11 @@ def test_a_short_window_asks_for_a_rule_that_it_can_reach(section: dict[str, Any
     ("path", "message"),
     [
         ("evalute", "evalute: unknown key; did you mean 'evaluate'?"),
-        ("evaluate.tolerence", "evaluate.tolerence: unknown key; did you mean 'tolerance'?"),
+        ("evaluate.treshold", "evaluate.treshold: unknown key; did you mean 'threshold'?"),
         ("monitor.volume.mix", "monitor.volume.mix: unknown key; did you mean 'min'?"),
         ("evaluate.criteria.roc_auc.maxi", "evaluate.criteria.roc_auc.maxi: unknown key; did you mean 'max'?"),
         ("monitor.windows.off", "monitor.windows.off: unknown key; did you mean 'of'?"),
-        ("risk.zzz", "risk.zzz: unknown key; known are level, owner, purpose"),
+        ("risk.zzz", "risk.zzz: unknown key; known are probability, impact, matrix, demands, roles, owner, purpose"),
     ],
 )
 def test_an_unknown_key_gets_the_nearest_name(path: str, message: str) -> None:
@@ -79,7 +79,12 @@ def test_an_unknown_key_gets_the_nearest_name(path: str, message: str) -> None:
     ("path", "value", "allowed"),
     [
         ("task", "ranking", "'binary' or 'regression'"),
-        ("risk.level", "extreme", "'low', 'medium', 'high' or 'critical'"),
+        (
+            "risk.level",
+            "medium",
+            "risk: the level follows from probability and impact: instead of level: medium write probability: possible",
+        ),
+        ("risk.impact", "extreme", "'negligible', 'minor', 'moderate', 'major' or 'severe'"),
         ("data.start", "soon", "date"),
         ("evaluate.holdout_days", 3, "greater than or equal to 7"),
         ("evaluate.criteria.roc_auc", {}, "give min, max or both"),

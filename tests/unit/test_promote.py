@@ -170,7 +170,7 @@ def test_predictions_that_differ_are_refused(merged: Project, monkeypatch: pytes
 
 def test_a_model_whose_code_fails_is_refused(merged: Project) -> None:
     """The code of the recorded commit raises on the recorded rows, in this process or in one of its own."""
-    folder = promote.verify(merged, git.head(merged.root))[0].folder
+    folder = promote.verify(merged, git.head(merged.root)).champion.folder
     for broken in (b"{}", b'{"rows": [{"y": 1}], "predictions": [0.5]}'):
         (folder / EXAMPLES).write_bytes(broken)
         assert refusal(merged).outputs["check"] == "predictions"
@@ -178,7 +178,7 @@ def test_a_model_whose_code_fails_is_refused(merged: Project) -> None:
     script.write_text(script.read_text() + "\n# newer\n")
     set_champion(merged, "1")
     mini_project.commit(merged.root, "Newer code")
-    folder = promote.verify(merged, git.head(merged.root))[0].folder  # each commit has its own
+    folder = promote.verify(merged, git.head(merged.root)).champion.folder  # each commit has its own
     (folder / EXAMPLES).write_bytes(broken)
     outcome = refusal(merged)
 
@@ -188,7 +188,7 @@ def test_a_model_whose_code_fails_is_refused(merged: Project) -> None:
 
 def test_a_service_that_is_missing_is_refused(merged: Project) -> None:
     """The commit that the record names holds no service: nothing can be built, and the alias stays."""
-    verified, _ = promote.verify(merged, git.head(merged.root))
+    verified = promote.verify(merged, git.head(merged.root)).champion
     (verified.folder / "src" / merged.policy.package / "service.py").unlink()
 
     outcome = refusal(merged)

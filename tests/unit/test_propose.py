@@ -24,10 +24,10 @@ def main(project: Project) -> str:
     return git.run("ls-remote", "origin", "refs/heads/main", cwd=project.root).partition("\t")[0]
 
 
-def with_risk(project: Project, level: str) -> Project:
-    """Set the policy's risk, on main too."""
+def with_risk(project: Project, impact: str) -> Project:
+    """Set the impact of what is possible, on main too."""
     path = project.root / policy.FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "risk": {"level": level}}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "risk": {"impact": impact}}))
     git.run("commit", "--quiet", "--message=risk", policy.FILE, cwd=project.root)
     git.run("push", "--quiet", "origin", "HEAD:main", cwd=project.root)
     return Project(project.root, policy.load(project.root))
@@ -65,7 +65,7 @@ def test_the_record_names_what_it_proves(registered: Project, monkeypatch: pytes
     assert record.code.dvc_lock == release.sha256(registered.root / "dvc.lock")
     assert record.code.commit == main(registered)
     assert [batch.path for batch in record.data] == ["data/raw/2013-01.parquet", "data/raw/2013-02.parquet"]
-    assert (record.logical_date, record.trigger, record.risk, record.approved_by) == (FEBRUARY, "schedule", "medium", None)
+    assert (record.logical_date, record.trigger, record.risk, record.approved_by) == (FEBRUARY, "schedule", "moderate", None)
 
 
 def test_running_it_twice_makes_one_branch_from_the_current_main(registered: Project) -> None:
@@ -157,7 +157,7 @@ def test_what_does_not_fit_together_is_refused(registered: Project) -> None:
 
 def test_at_low_risk_main_is_moved(registered: Project) -> None:
     """Fast-forward to the very commit that was proposed; the record says that the policy approved."""
-    project = with_risk(registered, "low")
+    project = with_risk(registered, "negligible")
 
     outcome = propose.run(project, FEBRUARY)
 
@@ -168,7 +168,7 @@ def test_at_low_risk_main_is_moved(registered: Project) -> None:
 
 def test_a_protected_main_keeps_the_pull_request_open(registered: Project, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """At low risk too: it says so, and the record does not claim an approval that was not given."""
-    project = with_risk(registered, "low")
+    project = with_risk(registered, "negligible")
     before = main(project)
     mini_project.protect(tmp_path / "origin.git")
 
@@ -237,10 +237,12 @@ def test_the_pull_request_holds_the_evidence(succeeded: Project, monkeypatch: py
         monkeypatch.setenv(f"GITHUB_{name}", value)
     record = release.read((succeeded.root / RELEASE).read_bytes())
 
-    text = propose.body(record, _evaluation(succeeded), ["2013-03"])
+    text = propose.body(record, _evaluation(succeeded), ["2013-03"], succeeded.policy.risk)
 
     assert text.startswith("**promote**: roc_auc ")
-    assert f"| roc_auc | {record.evaluation.challenger:.4f} | {record.evaluation.champion:.4f} |" in text
+    assert f"| roc_auc | {record.evaluation.challenger:.4f} (" in text
+    assert f" | {record.evaluation.champion:.4f} (" in text
     assert "New data: 2013-03." in text
     assert f"Trained from {record.code.commit[:12]} at logical date {MARCH:%Y-%m-%d}." in text
     assert "https://forge.example/o/r/actions/runs/7" in text
+    assert "Risk level moderate: approval by 1 person. Merging approves" in text

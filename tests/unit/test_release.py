@@ -27,7 +27,7 @@ RECORD: dict[str, Any] = {
     "code": {"commit": "d" * 40, "dvc_lock": "e" * 64, "uv_lock": None},
     "logical_date": "2013-04-01T00:00:00Z",
     "trigger": "schedule",
-    "risk": "medium",
+    "risk": "moderate",
 }
 
 

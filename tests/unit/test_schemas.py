@@ -10,8 +10,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from unit import mini_project
 
-from modelyard import evaluate, jsonfile, profile, release, schemas, validate
+from modelyard import jsonfile, profile, release, schemas, validate
 from modelyard.clock import parse
+from modelyard.evaluate import challenge
 from modelyard.evaluate.report import Evaluation
 from modelyard.monitor import live, watch
 
@@ -31,7 +32,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     validate.run(project)
     profile.run(project)
     champion = mini_project.released(project, noise=1.0)
-    jsonfile.write(project.report("evaluate.json"), evaluate.judge(project, champion))
+    jsonfile.write(project.report("evaluate.json"), challenge.judge(project, champion))
     watch.write(project.report("monitor.json"), live.look(project, champion, parse("2013-04-01")))
     files = {"policy": root / "modelyard.yaml"}
     files |= {name: root / f"reports/{name}.json" for name in ("evaluate", "monitor", "validate")}

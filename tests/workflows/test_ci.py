@@ -107,4 +107,5 @@ def test_a_model_below_the_criteria_fails(released: Scene, tmp_path: Path) -> No
     assert run.conclusion == "failure"
     assert run.problems[0] == "ci/ci / Gate"
     assert run.verdict == "block"
-    assert f"roc_auc is {yard.record().evaluation.challenger:.4f}; the policy demands at least 0.99." in run.summary
+    assert f"roc_auc is {yard.record().evaluation.challenger:.4f} (95 %: " in run.summary
+    assert "; the policy demands at least 0.99." in run.summary

@@ -117,7 +117,7 @@ def test_a_training_waits_for_a_person_where_the_policy_wants_one(released: Scen
 def test_an_old_champion_is_replaced_in_one_run(released: Scene, tmp_path: Path) -> None:
     """At the maximum age the schedule's own run retrains; at low risk it moves main to the release and makes it live, nobody asked."""
     yard = released.yard.copy(tmp_path)
-    yard.put("modelyard.yaml", "risk.level", "low")
+    yard.put("modelyard.yaml", "risk.impact", "negligible")
     yard.put("modelyard.yaml", "monitor.max_age_days", 21)
     yard.put("params.yaml", "train.iterations", 80)
     main = yard.commit("Low risk, and more trees")

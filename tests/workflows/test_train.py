@@ -127,12 +127,13 @@ def test_a_worse_challenger_is_kept_back(released: Scene, tmp_path: Path) -> Non
     flights.loc[trained, "late"] = np.random.default_rng(0).permutation(flights.loc[trained, "late"])
     yard.supply(flights)
     yard.put("modelyard.yaml", "evaluate.criteria", {"roc_auc": {"min": 0.5}})
+    yard.put("modelyard.yaml", "evaluate.segments.columns", [])
     yard.commit("Let the comparison decide")
     before = yard.refs()
     run = yard.happen("workflow_dispatch", "train", JUNE)
 
     assert run.conclusion == "success", run.log
-    assert run.verdict == "keep"
+    assert run.verdict == "keep", run.summary
     assert float(run.outputs["difference"]) < 0
     assert yard.refs() | {"modelyard-state": ""} == before | {"modelyard-state": ""}
     assert [entry["verdict"] for entry in yard.logged()] == ["keep", "promote"]

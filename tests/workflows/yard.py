@@ -124,7 +124,7 @@ class Yard:
         path.write_text(text.replace(old, new))
 
     def put(self, name: str, key: str, value: Any) -> None:
-        """Set one value of a YAML file: ``put("modelyard.yaml", "risk.level", "low")``."""
+        """Set one value of a YAML file: ``put("modelyard.yaml", "risk.impact", "negligible")``."""
         path = self.root / name
         content = yaml.safe_load(path.read_text())
         *parents, last = key.split(".")
