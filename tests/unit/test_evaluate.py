@@ -225,6 +225,17 @@ def test_a_champion_that_has_seen_the_holdout_blocks(tmp_path: Path) -> None:
     assert "was trained on rows up to 2013-02-08" in found.reasons[0]
 
 
+@pytest.mark.parametrize(("impact", "verdict"), [("minor", "promote"), ("severe", "block")])
+def test_at_high_risk_nothing_is_released_without_answers(tmp_path: Path, impact: str, verdict: str) -> None:
+    """The same model: at moderate risk the open checklist is noted, at high risk it blocks, and the reason names the file."""
+    project = mini_project.make(tmp_path, risk={"impact": impact})
+
+    found = challenge.judge(project, None)
+
+    assert (found.verdict, found.risk) == (verdict, {"minor": "moderate", "severe": "high"}[impact])
+    assert any("governance/checklist.yaml" in reason for reason in found.reasons) is (verdict == "block")
+
+
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     """A report holds no clock and no path of the machine."""
     for name in ("one", "two"):

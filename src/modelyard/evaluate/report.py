@@ -17,6 +17,7 @@ from modelyard.evaluate.fairness import Fairness
 from modelyard.evaluate.importance import Change
 from modelyard.evaluate.paired import Comparison, Interval
 from modelyard.evaluate.segments import Segments
+from modelyard.page.plain import line
 from modelyard.risk import FAMILIES, Level
 
 
@@ -105,7 +106,7 @@ _SHOWN = 12  # checks that stand open; the others are folded
 def summary(found: Evaluation) -> str:
     """Markdown: the verdict first, why, the metrics, what did not pass; all else folded."""
     when = f" on {found.holdout[0]:%Y-%m-%d} to {found.holdout[1]:%Y-%m-%d}" if found.holdout else ""
-    lines = [f"**evaluate: {found.verdict}**{when}", "", *(f"- {reason}" for reason in found.reasons), ""]
+    lines = [f"**evaluate: {found.verdict}**{when}", "", *(f"- {line(reason)}" for reason in found.reasons), ""]
     lines += ["| metric | challenger | champion | policy |", "|---|---|---|---|"]
     bounds = {check.name: check for check in found.checks if check.family == "criteria"}
     for name in policy.METRICS[found.task]:
@@ -157,4 +158,4 @@ def _metric(model: Challenger | Champion, name: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return line(text).replace("|", "\\|")
