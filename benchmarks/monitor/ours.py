@@ -15,10 +15,10 @@ from modelyard.monitor.profile import Counts, Profile
 from modelyard.monitor.sketch import Layout, Survey
 from modelyard.monitor.table import from_frame
 
-LIMIT = "over 5 points missing"
+LIMIT = "over 10 points missing"
 QUESTIONS = ("shape", "missing", "novel", LIMIT)
 ALPHA = 0.01
-MISSING = 0.05  # monitor.missing
+MISSING = 0.1  # monitor.missing
 TYPES = {"text": pa.string(), "bool": pa.bool_(), "number": pa.float64()}
 
 

@@ -171,7 +171,7 @@ class Monitor(_Section):
     volume: Volume = Volume()
     stale_days: int | None = Field(None, ge=1, description="Age of the newest row that alerts; none: twice block_days.")
     duplicates: Share = Field(0.01, description="Rise in the share of repeated rows, over the training data's, that alerts.")
-    missing: Share = Field(0.05, description="Rise in a column's share of missing values that alerts, however ordinary its blocks find it.")
+    missing: Share = Field(0.1, description="Rise in a column's share of missing values that alerts, however ordinary its blocks find it.")
     alpha: float = Field(
         0.01, gt=0, le=0.2, description="Chance of a false alarm of a check of the whole table, where too few blocks can judge drift."
     )

@@ -68,7 +68,7 @@ def test_an_ordinary_window_is_healthy(project: Project) -> None:
     [
         ({"shift": 20, "unlabelled": True}, "schema", "x: in_range(-8, 8): 1,120 of 1,120 rows (100.0%), e.g. 2"),
         ({"share": 0.3}, "volume", "12 rows a day, 0.30 times the reference's 40; 0.5 to 2 are allowed."),
-        ({"missing": 0.1}, "missing", "gap 2.5 % \u2192 12.2 %"),
+        ({"missing": 0.2}, "missing", "gap 2.5 % \u2192 22.0 %"),
         ({"drop": ["gap"]}, "missing", "gap 2.5 % \u2192 100 %"),
         ({"drop": ["gap"]}, "schema", "gap: the column is missing"),
         ({"shift": 3.5, "unlabelled": True}, "novel", "x 0 % \u2192"),

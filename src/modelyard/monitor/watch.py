@@ -20,7 +20,7 @@ from modelyard.monitor.sketch import DAY, Blocks
 from modelyard.monitor.table import Source
 
 _LEAST, _MOST = 0.5, 2.0  # rows per day, as a ratio to the reference's
-_MISSING = 0.05
+_MISSING = 0.1
 _DUPLICATES = 0.01
 _STALE = 2  # blocks
 _NEED, _OF = 2, 4
