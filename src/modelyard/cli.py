@@ -84,9 +84,11 @@ def main(args: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our words has heard enough: `modelyard monitor ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and isinstance(result, Outcome):
+            # The work is done, and whoever read our words has heard enough: `modelyard monitor ... | head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(result.exit_code)
         _tell(error, debug)
         sys.exit(error.exit_code if isinstance(error, ModelyardError) else EXIT_FAILED)
     if isinstance(result, Outcome):

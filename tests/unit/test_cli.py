@@ -233,6 +233,15 @@ def test_a_reader_who_has_heard_enough_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (10, b"")
 
 
+def test_a_pipe_that_breaks_before_the_verdict_is_a_failure(tmp_path: Path) -> None:
+    """Nothing is known then, and nobody may take it for success."""
+    told = "from modelyard import cli\ndef work(**_): raise BrokenPipeError\ncli.modelyard.main = work; cli.main([])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert done.returncode == 1
+    assert "BrokenPipeError" in done.stderr
+
+
 def test_debug_shows_the_traceback(told: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before or after the verb, or by MODELYARD_DEBUG; the message is there all the same."""
     monkeypatch.chdir(tmp_path)
