@@ -12,9 +12,8 @@ from pathlib import Path
 import click
 import numpy as np
 import recipe
+from matrices import wins
 from recipe import CACHE, folder
-
-from modelyard.evaluate.statistic import wins
 
 FILE = "evaluate-bank.npz"
 FRESH = "trained to April, May or June"  # scored from July on

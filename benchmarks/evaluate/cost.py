@@ -22,10 +22,7 @@ from modelyard.policy import METRICS, Evaluate, Fairness, Segments
 ROWS, DAYS = 30_000, 30
 SECONDS = 10.0
 SIZES = (30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
-SETTINGS = Evaluate(
-    metric="roc_auc", segments=Segments(columns=["carrier", "origin", "dest"]), fairness=Fairness(attributes=["origin"]), replicates=2000
-)
-DRAW = paired.Draw(confidence=0.975, replicates=2000)
+SETTINGS = Evaluate(metric="roc_auc", segments=Segments(columns=["carrier", "origin", "dest"]), fairness=Fairness(attributes=["origin"]))
 
 
 def tables(folder: Path, rows: int) -> tuple[Path, Path, Path]:
@@ -50,13 +47,14 @@ def whole(rows: int) -> dict[str, float]:
     """CPU seconds of ``modelyard evaluate`` on files of predictions, and of its parts; a run before it has imported all."""
     with tempfile.TemporaryDirectory() as name:
         paths = tables(Path(name), rows)
-        bare.judge("binary", *paths, SETTINGS.model_copy(update={"replicates": 100}))
-        spent = {"all": _spent(lambda: bare.judge("binary", *paths, SETTINGS))}
+        files = bare.Files("binary", *paths)
+        bare.judge(files, SETTINGS)
+        spent = {"all": _spent(lambda: bare.judge(files, SETTINGS))}
         table = bare.tables.read("binary", *paths)
-    at = gate.Rows(table.day, table.label)
+    at = table.rows
     spent["champion"] = _spent(lambda: gate.against_champion("binary", SETTINGS, at, table.challenger, table.champion))
     for metric in METRICS["binary"]:
-        spent[f"interval of {metric}"] = _spent(lambda metric=metric: paired.interval(metric, at.day, at.label, table.challenger, DRAW))
+        spent[f"interval of {metric}"] = _spent(lambda metric=metric: paired.interval(metric, at.day, at.label, table.challenger))
     return spent
 
 
@@ -75,9 +73,9 @@ def grown(rows: int, what: str) -> dict[str, float]:
     del truth
     before = _peak()
     if what == "compare":
-        spent = _spent(lambda: paired.compare("roc_auc", True, day, label, first, second, DRAW))
+        spent = _spent(lambda: paired.compare("roc_auc", True, day, label, first, second))
     else:
-        spent = _spent(lambda: paired.interval(what, day, label, first, DRAW))
+        spent = _spent(lambda: paired.interval(what, day, label, first))
     return {"cpu": spent, "mb": _peak(), "mb_before": before}
 
 
@@ -91,7 +89,7 @@ def report(figures: dict[str, Any]) -> str:
     """The tables, and whether the target is reached."""
     text = ""
     if found := figures.get("whole"):
-        text += output.table(["30,000 rows, 2,000 resamplings", "CPU s"], [[name, spent] for name, spent in found.items()])
+        text += output.table(["30,000 rows", "CPU s"], [[name, spent] for name, spent in found.items()])
         verdict = "reached" if found["all"] <= SECONDS else "MISSED"
         text += f"\n- files, comparison, criteria, all metrics of both models, segments, groups: {found['all']:.1f} s of CPU; "
         text += f"target at most {SECONDS:.0f}: {verdict}.\n\n"
@@ -121,7 +119,7 @@ def main(json_file: Path | None, only: str | None, most: int, one: tuple[int, st
         for what in ("compare", *METRICS["binary"]):
             figures["grown"][what] = {}
             for size in SIZES:
-                if size > (300_000 if what == "average_precision" else most):
+                if size > most:
                     continue
                 command = [sys.executable, __file__, "--one", str(size), what]
                 figures["grown"][what][str(size)] = json.loads(subprocess.check_output(command, env={**os.environ, "OMP_NUM_THREADS": "1"}))

@@ -17,7 +17,7 @@ from recipe import CACHE, output
 
 RUN = 3
 CASES = ("30 days", "10 runs of 3 days", "21 days")
-RULES = ("modelyard", "t over days", "percentile", "row-wise DeLong")
+RULES = ("modelyard", "t over influences", "studentized", "percentile", "row-wise DeLong")
 TARGET = (0.93, 0.97)
 load = cache(banks.load)
 
@@ -48,7 +48,7 @@ def drawn(cache_folder: Path, case: str, number: int) -> list[list[bool]]:
 
 
 def _held(found: Answer, by_row: Ends, truth: float) -> list[bool]:
-    return [bool(low <= truth <= high) for low, high in (found.ours, found.t, found.percentile, by_row)]
+    return [bool(low <= truth <= high) for low, high in (found.ours, found.t, found.studentized, found.percentile, by_row)]
 
 
 @cache

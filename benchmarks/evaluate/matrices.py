@@ -1,7 +1,8 @@
 """`paired.compare` and `paired.interval` for ROC AUC on drawn days, thousands of times: from the wins between days, counted once.
 
 The result is that of the rows to rounding; :func:`check` shows it on real draws before anything is measured. Beside it the rivals:
-percentile bootstrap of the same replicates, t over the days' influences, and DeLong's test, whose unit is the row.
+t over the days' influences, a symmetric studentized bootstrap, the percentiles of the same replicates, and DeLong's test, whose unit is
+the row.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from scipy.stats import rankdata, t
 
 from modelyard.evaluate import paired
 
-DRAW = paired.Draw(confidence=0.975, replicates=2000)
-Z = NormalDist().inv_cdf(DRAW.confidence)
+CONFIDENCE, REPLICATES = paired.TWO_SIDED, 2000
+Z = NormalDist().inv_cdf(CONFIDENCE)
 Ends = tuple[float, float]
 
 
@@ -27,13 +28,31 @@ class Answer:
     value: float
     ours: Ends
     t: Ends
+    studentized: Ends
     percentile: Ends
 
 
 @cache
 def draws(days: int) -> np.ndarray:
-    """The multiplicities that `paired` draws; the first line is the days as they are."""
-    return np.vstack([np.ones(days), paired.multiplicities(days, DRAW)])
+    """How often each day is drawn; the first line is the days as they are."""
+    drawn = np.random.default_rng(0).multinomial(days, np.full(days, 1 / days), size=REPLICATES)
+    return np.vstack([np.ones(days), drawn])
+
+
+def wins(day: np.ndarray, label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(D, D): how many pairs of a positive of day i and a negative of day j are ordered rightly; a tie counts one half."""
+    order = np.argsort(score, kind="stable")  # a search for sorted values is many times as fast
+    day, label, score = day[order], label[order], score[order]
+    days = int(day.max()) + 1
+    positive = label == 1
+    at, of = score[positive], day[positive]
+    matrix = np.empty((days, days))
+    for j in range(days):
+        negatives = score[~positive & (day == j)]
+        below = np.searchsorted(negatives, at, side="left")
+        upto = np.searchsorted(negatives, at, side="right")
+        matrix[:, j] = np.bincount(of, weights=(below + upto) / 2, minlength=days)
+    return matrix
 
 
 def answer(matrix: np.ndarray, late: np.ndarray, punctual: np.ndarray, size: float) -> Answer:
@@ -56,10 +75,12 @@ def answer(matrix: np.ndarray, late: np.ndarray, punctual: np.ndarray, size: flo
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.abs(value[1:] - at) / spread[1:]
     ratio = np.where(np.isfinite(ratio), ratio, np.inf)
-    reach = float(np.quantile(ratio, 2 * DRAW.confidence - 1, method="higher")) if se > 0 else 0.0
-    middle = float(t.ppf(DRAW.confidence, days - 1)) * se
-    low, high = np.quantile(value[1:], [1 - DRAW.confidence, DRAW.confidence])
-    return Answer(at, (at - reach * se, at + reach * se), (at - middle, at + middle), (float(low), float(high)))
+    reach = float(np.quantile(ratio, 2 * CONFIDENCE - 1, method="higher")) * se if se > 0 else 0.0
+    quantile = float(t.ppf(CONFIDENCE, days - 1))
+    left = (matrix.sum() - matrix.sum(axis=0) - matrix.sum(axis=1) + np.diag(matrix)) / ((late.sum() - late) * (punctual.sum() - punctual))
+    ours = quantile * float(np.sqrt((days - 1) / days * ((left - left.mean()) ** 2).sum()))
+    low, high = np.quantile(value[1:], [1 - CONFIDENCE, CONFIDENCE])
+    return Answer(at, *((at - half, at + half) for half in (ours, quantile * se, reach)), percentile=(float(low), float(high)))
 
 
 def delong(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Ends:
@@ -93,6 +114,6 @@ def _placements(one: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def check(days: np.ndarray, label: np.ndarray, first: np.ndarray, second: np.ndarray, said: Answer) -> None:
     """Stop where `paired.compare` on the rows says otherwise."""
-    plain = paired.compare("roc_auc", True, days, label, first, second, DRAW)
+    plain = paired.compare("roc_auc", True, days, label, first, second, CONFIDENCE)
     if not np.allclose([plain.difference, plain.lower, plain.upper], [said.value, *said.ours], rtol=0, atol=1e-9):
         raise SystemExit(f"The fast way differs from paired.compare: {said} and {plain}.")

@@ -11,21 +11,19 @@ import bank as banks
 import click
 import numpy as np
 from bank import Bank
-from matrices import Answer, answer, check, delong
+from matrices import Answer, answer, check, delong, wins
 from pairs import CHECKED, compared, confirm, matched, parallel, rows, within
 from recipe import CACHE, output
 
-from modelyard.evaluate.statistic import wins
-
 DAYS = 30
-RULES = ("modelyard", "t over days", "percentile", "row-wise DeLong", ">=")
+RULES = ("modelyard", "t over influences", "studentized", "percentile", "row-wise DeLong", ">=")
 LIMITS = {"exact null": 0.04, "0": 0.04, "-0.01": 0.01}
 load = cache(banks.load)
 
 
 def said(found: Answer, by_row: float) -> list[bool]:
     """Whether each rule promotes."""
-    return [found.ours[0] > 0, found.t[0] > 0, found.percentile[0] > 0, by_row > 0, found.value >= 0]
+    return [found.ours[0] > 0, found.t[0] > 0, found.studentized[0] > 0, found.percentile[0] > 0, by_row > 0, found.value >= 0]
 
 
 def swapped(cache_folder: Path, number: int) -> list[bool]:

@@ -15,18 +15,17 @@ import numpy as np
 import recipe
 from pairs import CHECKED, parallel, rows
 from recipe import CACHE, folder, output
-from scipy.stats import t
 
 from modelyard import policy
 from modelyard.evaluate import paired
 from modelyard.evaluate import segments as gate
+from modelyard.evaluate.gate import Rows
 
 DAYS, QUARTER = 30, 91
 COLUMNS = ("carrier", "origin")
 SETTINGS = policy.Segments(columns=list(COLUMNS))
-DRAW = paired.Draw(confidence=0.975, replicates=2000)
 ALPHA = 0.05
-KEYS = ("found", "by_t", "significant", "others")
+KEYS = ("found", "significant", "others")
 LARGEST, FOUND, FALSE = ("EV", "DL"), 0.90, 0.05
 load = cache(banks.load)
 
@@ -47,8 +46,8 @@ def segments() -> dict[str, np.ndarray]:
 
 def blamed(
     inside: np.ndarray, day: np.ndarray, label: np.ndarray, first: np.ndarray, second: np.ndarray, *, whole: bool
-) -> tuple[set[str], set[str], set[str]]:
-    """Segments that fail; those that would by t over days; and those whose loss is significant, however small.
+) -> tuple[set[str], set[str]]:
+    """Segments that fail; and those whose loss is significant, however small.
 
     The same steps as `judge`, without the metrics that it only lists; with ``whole`` it is asked too, and must agree.
     """
@@ -58,32 +57,30 @@ def blamed(
         if at.sum() < SETTINGS.min_rows or len(set(day[at].tolist())) < gate.MINIMUM_DAYS or not 0 < label[at].mean() < 1:
             continue
         try:
-            tests.append(paired.tested("roc_auc", True, day[at], label[at], first[at], second[at], DRAW))
+            tests.append(paired.compare("roc_auc", True, day[at], label[at], first[at], second[at]))
         except ValueError:
             continue
         names.append(name)
-    lost = np.array([-found.difference for found, _ in tests])
-    certain = gate.holm(np.array([p for _, p in tests])) <= ALPHA
-    by_t = gate.holm(np.array([t.cdf(found.difference / found.se, found.days - 1) for found, _ in tests])) <= ALPHA
-    large = lost > SETTINGS.margin
-    failed, other, significant = ({names[i] for i in np.flatnonzero(which)} for which in (certain & large, by_t & large, certain))
+    lost = np.array([-found.difference for found in tests])
+    certain = gate.holm(np.array([found.p for found in tests])) <= ALPHA
+    failed, significant = ({names[i] for i in np.flatnonzero(which)} for which in (certain & (lost > SETTINGS.margin), certain))
     if whole:
         given = {name: values[inside] for name, values in columns().items()}
-        said = gate.judge("binary", "roc_auc", given, day, label, first, second, SETTINGS, DRAW)
+        said = gate.judge("binary", "roc_auc", given, Rows(day, label), first, second, SETTINGS)
         if {segment.name for segment in said.judged if segment.failed} != failed or len(said.judged) != len(names):
             raise SystemExit(f"judge says otherwise: {said.judged}, not {failed}.")
-    return failed, other, significant
+    return failed, significant
 
 
-def swapped(cache_folder: Path, number: int) -> tuple[bool, bool, bool, list[str]]:
+def swapped(cache_folder: Path, number: int) -> tuple[bool, bool, list[str]]:
     """Two models on 30 days in a row, scores exchanged on each day with probability 1/2: is any segment blamed?"""
     bank, draw = load(cache_folder), np.random.default_rng([6, number])
     pair = draw.choice(np.flatnonzero(~bank.later()), 2, replace=False)
     inside, place = rows(bank, draw.integers(0, len(bank.late) - DAYS) + np.arange(DAYS))
     other = draw.integers(0, 2, DAYS)[place]
     first, second = (np.where(other == side, bank.score[pair[0], inside], bank.score[pair[1], inside]) for side in (0, 1))
-    failed, by_t, significant = blamed(inside, place, bank.label[inside], first, second, whole=number < CHECKED)
-    return bool(failed), bool(by_t), bool(significant), sorted(failed)
+    failed, significant = blamed(inside, place, bank.label[inside], first, second, whole=number < CHECKED)
+    return bool(failed), bool(significant), sorted(failed)
 
 
 def shuffle(job: tuple[Path, str, int]) -> Path:
@@ -104,20 +101,20 @@ def _scores(to: Path, carrier: str, number: int) -> np.ndarray:
     return np.load(shuffle((to, carrier, number)))
 
 
-def drawn(to: Path, carrier: str, shuffles: int, size: int, number: int) -> tuple[bool, bool, bool, bool]:
-    """On so many days of the pool: whether the carrier is blamed, by t too, whatever the loss; and whether another carrier is."""
+def drawn(to: Path, carrier: str, shuffles: int, size: int, number: int) -> tuple[bool, bool, bool]:
+    """On so many days of the pool: whether the carrier is blamed, whatever the loss; and whether another carrier is."""
     days = np.random.default_rng([8, number]).integers(0, len(load(to).late), size)
     return judged(to, carrier, number % shuffles, days, whole=number < 1)
 
 
-def judged(to: Path, carrier: str, model: int, days: np.ndarray, *, whole: bool = False) -> tuple[bool, bool, bool, bool]:
+def judged(to: Path, carrier: str, model: int, days: np.ndarray, *, whole: bool = False) -> tuple[bool, bool, bool]:
     """The same on given days."""
     bank, name = load(to), f"carrier = {carrier}"
     inside, place = rows(bank, days)
     first, second = _scores(to, carrier, model)[inside], _scores(to, "", 0)[inside]
     found = blamed(inside, place, bank.label[inside], first, second, whole=whole)
     others = any(other.startswith("carrier") and other != name for other in found[0])
-    return name in found[0], name in found[1], name in found[2], others
+    return name in found[0], name in found[1], others
 
 
 def months() -> list[np.ndarray]:
@@ -140,7 +137,7 @@ def report(figures: dict[str, Any]) -> str:
     text = ""
     if found := figures.get("null"):
         of = found["draws"]
-        text += f"Day-swapped pairs: {output.share(found['blocked'], of)} block; by t over days {output.share(found['by_t'], of)}; "
+        text += f"Day-swapped pairs: {output.share(found['blocked'], of)} block; "
         text += f"without the margin {output.share(found['significant'], of)}. By segment: {found['by']}.\n\n"
         low = output.interval(found["blocked"], of)[0]
         text += f"- false blocks, target at most 5 % and the Monte Carlo error: {'reached' if low <= FALSE else 'MISSED'}.\n\n"
@@ -149,7 +146,7 @@ def report(figures: dict[str, Any]) -> str:
             [f["carrier"], f["rows"], f"{f['loss']:.3f}", f["draws"], *_shares(f, f["draws"]), *_shares(f["months"], f["months"]["of"])]
             for f in lines
         ]
-        kinds = ("found", "by t over days", "without the margin", "another carrier blamed")
+        kinds = ("found", "without the margin", "another carrier blamed")
         header = ["carrier shuffled", "flights in 30 days", "true loss", "draws", *kinds, *(f"real months: {kind}" for kind in kinds)]
         text += output.table(header, cells) + "\n"
         for f in lines:
@@ -157,9 +154,7 @@ def report(figures: dict[str, Any]) -> str:
                 share = f["found"] / f["draws"]
                 text += f"- {f['carrier']}: found in {share:.0%}, target at least 90 %: {'reached' if share >= FOUND else 'MISSED'}.\n"
     for f in figures.get("quarter", []):
-        text += (
-            f"- {f['carrier']} on {QUARTER} days: found in {f['found'] / f['draws']:.0%}, by t over days in {f['by_t'] / f['draws']:.0%}.\n"
-        )
+        text += f"- {f['carrier']} on {QUARTER} days: found in {f['found'] / f['draws']:.0%}.\n"
     return text
 
 
@@ -208,7 +203,7 @@ def main(cache: Path, json_file: Path | None, draws: int, each: int, shuffles: i
         by = [name for *_, names in answers for name in names]
         figures["null"] = {
             "draws": draws,
-            **{key: sum(answer[i] for answer in answers) for i, key in enumerate(("blocked", "by_t", "significant"))},
+            **{key: sum(answer[i] for answer in answers) for i, key in enumerate(("blocked", "significant"))},
             "by": {name: by.count(name) for name in sorted(set(by))},
         }
         output.write(json_file, {"segments": figures})

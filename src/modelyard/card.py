@@ -9,7 +9,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def around(project: Project, rev: str) -> Around:
         python=platform.python_version(),
         versions=dict(_versions()),
         rows=_rows(project),
-        releases=history.releases(project.root, rev),
+        releases=history.approved(project, rev),
         checklist=checklist.of(project),
     )
 
@@ -144,17 +143,16 @@ def _counted(evaluation: Mapping[str, Any]) -> str:
 
 def _history(entries: Sequence[Entry]) -> list[dict[str, str]]:
     rows = []
-    for index, entry in enumerate(islice(entries, _RELEASES)):
-        back = any(entry.release == earlier.release for earlier in entries[index + 1 :])
+    for entry in entries[:_RELEASES]:
         judged = entry.release.evaluation
         rows.append(
             {
                 "date": f"{entry.date:%Y-%m-%d}",
-                "what": "rollback" if back else "release",
+                "what": "rollback" if entry.is_rollback else "release",
                 "version": entry.release.model.version,
                 "metric": f"{judged.metric} {judged.challenger:.4f}",
                 "risk": entry.release.risk,
-                "by": entry.author if back else entry.release.approved_by or entry.author,
+                "by": history.names(entry),
             }
         )
     return rows

@@ -8,12 +8,14 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from modelyard.console import say
 from modelyard.errors import ForgeError
 from modelyard.outcome import Alert, Outcome
+from modelyard.person import Approval, How, Person
 
 _SUMMARY_LIMIT = 1_000_000  # GitHub drops a step summary of more than 1 MiB
 _BODY_LIMIT = 60_000  # refuses longer texts of issues (65,536 with what is added)
@@ -89,8 +91,8 @@ class Forge:
             done = self._call("POST", "/pulls", {"title": title, "body": body, "head": head, "base": base})
         return _address(done)
 
-    def approvers(self, *, head: str, base: str, commits: Collection[str]) -> list[str] | None:
-        """Logins of who approved, and who merged, the pull request from ``head`` that brought one of ``commits`` to ``base``.
+    def approvals(self, *, head: str, base: str, commits: Collection[str]) -> list[Approval] | None:
+        """Who approved, by login, and who merged, the pull request from ``head`` that brought one of ``commits`` to ``base``.
 
         A review counts where it is its author's last word on the commit that was merged, and not a stranger's. None where there is no such
         pull request: then it was pushed.
@@ -103,15 +105,18 @@ class Forge:
         if pull is None:
             return None
         path = f"/pulls/{pull['number']}"
-        latest: dict[str, bool] = {}
+        latest: dict[str, Approval | None] = {}
         for review in self._all(f"{path}/reviews?"):
             if review["state"] in ("COMMENTED", "COMMENT", "PENDING"):  # neither for nor against
                 continue
             current = review.get("commit_id") == pull["head"]["sha"] and not (review.get("stale") or review.get("dismissed"))
             weighs = review.get("official", True) and not _is_a_stranger_s(review) and (review["user"] or {}).get("type") != "Bot"
-            latest[(review["user"] or {}).get("login", "")] = review["state"] == "APPROVED" and current and bool(weighs)
-        merger = (self._send("GET", path)[0].get("merged_by") or {}).get("login", "")
-        return list(dict.fromkeys(filter(None, [*(login for login, approves in latest.items() if approves), merger])))
+            approves = review["state"] == "APPROVED" and current and weighs
+            login = (review["user"] or {}).get("login", "")
+            latest[login] = _approval(login, "review", review.get("submitted_at")) if approves else None
+        merged = self._send("GET", path)[0]
+        merger = _approval((merged.get("merged_by") or {}).get("login", ""), "merge", merged.get("merged_at"))
+        return [each for each in (*latest.values(), merger) if each and each.person.id]
 
     def login(self, commit: str) -> str:
         """Login of a commit's author; empty where the forge knows no account of that address."""
@@ -183,6 +188,10 @@ class Forge:
             raise ForgeError(f"{method} {path.partition('?')[0]} was refused with {error.code}: {words}", _remedy(words)) from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise ForgeError(f"{method} {self.api} failed: {error}") from None
+
+
+def _approval(login: str, how: How, when: str | None) -> Approval:
+    return Approval(Person("", login), how, datetime.fromisoformat(when) if when else None)
 
 
 def _address(entry: Any) -> str:

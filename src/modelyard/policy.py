@@ -15,7 +15,9 @@ from modelyard.risk import Risk
 
 FILE = "modelyard.yaml"
 
-Task = Literal["binary", "regression"]
+#: A project's task is binary or regression; predictions from files may be of several classes.
+Task = Literal["binary", "regression", "multiclass"]
+Variant = Literal["cpu", "gpu"]
 M = TypeVar("M", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,6 +33,7 @@ METRICS: dict[Task, dict[str, bool]] = {
         "cost": False,
     },
     "regression": {"mae": False, "rmse": False, "r2": True, "pinball": False, "bias": False},
+    "multiclass": {"log_loss": False, "accuracy": True, "macro_f1": True},
 }
 
 
@@ -127,11 +130,15 @@ class Evaluate(_Section):
     fairness: Fairness = Fairness()
     expectations: list[Expectation] = Field(default_factory=list, description="How the prediction may not react.")
     readiness: Readiness = Readiness()
+    unreadable: Literal["block", "score"] = Field(
+        "block",
+        description="What a champion that cannot read the new data's columns means. score: ask it with those that are gone given as "
+        "missing; where even that fails, a constant stands in its place.",
+    )
     too_good: float = Field(
         0.995, gt=0.5, le=1, description="ROC AUC, or R², from which a model is not believed: a feature that knows the label is likelier."
     )
-    replicates: int = Field(2000, ge=100, description="Bootstrap replicates over days.")
-    seed: int = Field(0, description="Of the bootstrap, so that the same data give the same verdict.")
+    seed: int = Field(0, description="Of what is drawn at random (shuffles, noise), so that the same data give the same report.")
 
     @model_validator(mode="after")
     def _non_inferior_by_how_much(self) -> Evaluate:
@@ -208,13 +215,72 @@ class Monitor(_Section):
         return self.stale_days or 2 * self.block_days
 
 
+class Limits(_Section):
+    """What one request to the service may ask for."""
+
+    rows: int = Field(1000, ge=1, description="Rows of a request.")
+    body_mb: float = Field(1.0, gt=0, description="Size of its body.")
+    seconds: float = Field(10.0, gt=0, description="Time in which a body must have come, and an answer is given.")
+    concurrency: int = Field(32, ge=1, description="Requests that one worker takes on at a time; the next ones are answered 503.")
+
+
+class PredictionLog(_Section):
+    """What the service writes down of its answers."""
+
+    sample: Share = Field(1.0, description="Share of the answers that are written.")
+    redact: list[str] = Field(default_factory=list, description="Columns whose values are never written.")
+    file_mb: float = Field(64.0, gt=0, description="Size from which on a new file is begun.")
+    file_minutes: float = Field(60.0, gt=0, description="Age from which on a new file is begun.")
+
+
+class Fallback(_Section):
+    """What answers when the model fails."""
+
+    by: Literal["nothing", "previous", "constant"] = Field(
+        "nothing", description="nothing: the request is answered 503; previous: the champion before this one, where it has the same code."
+    )
+    constant: float | None = Field(None, description="What `constant` answers.")
+
+    @model_validator(mode="after")
+    def _has_a_constant(self) -> Fallback:
+        if (self.by == "constant") is not (self.constant is not None):
+            raise ValueError("by: constant and a constant need each other")
+        return self
+
+
+class Level(_Section):
+    """The service level that a load test asks for."""
+
+    rate: float = Field(20.0, gt=0, description="Requests a second that must be borne.")
+    rows: int = Field(1, ge=1, description="Rows of each.")
+    seconds: float = Field(10.0, ge=1, description="For how long.")
+    p99_ms: float = Field(250.0, gt=0, description="99th percentile of the time to an answer, counted from when it was due.")
+    errors: Share = Field(0.0, description="Share of requests that may fail.")
+
+
+class Image(_Section):
+    """The images that serve."""
+
+    variants: list[Variant] = Field(default=["cpu"], description="gpu pays for a neural model only: trees run on the CPU in any image.")
+    base: str = Field("docker.io/library/python:3.11-slim", description="Image that the service is built on; better with its digest.")
+    size_mb: float | None = Field(None, gt=0, description="Largest size of the cpu image, base included.")
+    build_seconds: float | None = Field(None, gt=0, description="Longest build of it.")
+    registry: str = Field("", description="Where promote pushes to, such as ghcr.io/owner/name; empty: nowhere.")
+
+
 class Serving(_Section):
-    """How a released model is deployed."""
+    """How a released model serves, and is deployed."""
 
     deploy: list[str] = Field(
         default_factory=list,
         description="Command and arguments that deploy; it gets MODELYARD_BENTO, MODELYARD_BENTO_TAG, MODELYARD_MODEL_VERSION.",
     )
+    limits: Limits = Limits()
+    log: PredictionLog = PredictionLog()
+    shadow: Share = Field(0.1, description="Share of the answers that a shadow model, where one is mounted, gives too.")
+    fallback: Fallback = Fallback()
+    level: Level = Level()
+    image: Image = Image()
 
 
 class Policy(_Section):
@@ -223,7 +289,9 @@ class Policy(_Section):
     version: Literal[1] = Field(1, description="Version of this format.")
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="The model's name in the registry.")
     package: str = Field(pattern=r"^[a-z_][a-z0-9_]*$", description="The Python package under src/ that holds the project's code.")
-    task: Task = Field(description="binary: the label is 0 or 1 and the model gives a probability; regression: both are numbers.")
+    task: Literal["binary", "regression"] = Field(
+        description="binary: the label is 0 or 1 and the model gives a probability; regression: both are numbers."
+    )
     data: Data
     evaluate: Evaluate
     monitor: Monitor = Monitor()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import Any
 
 import click
 
 from modelyard import history
 from modelyard.errors import UsageError
+from modelyard.monitor.text import plain
 from modelyard.outcome import Outcome
+from modelyard.person import Approval
 from modelyard.project import CARD, Project, find
 
 
@@ -18,20 +21,22 @@ def audit(project: Project) -> list[dict[str, Any]]:
 
     A rollback restores a record as it was; who asked for it is the author of its commit, not who approved the record once.
     """
-    entries = history.releases(project.root)
-    rows = []
-    for index, entry in enumerate(entries):
-        is_rollback = any(entry.release == earlier.release for earlier in entries[index + 1 :])
-        rows.append(
-            {
-                "commit": entry.commit,
-                "date": entry.date.isoformat(),
-                "rollback": is_rollback,
-                "approved_by": entry.author if is_rollback else entry.release.approved_by or entry.author,
-                **entry.release.model_dump(mode="json", exclude={"approved_by"}),
-            }
-        )
-    return rows
+    return [
+        {
+            "commit": entry.commit,
+            "date": entry.date.isoformat(),
+            "rollback": entry.is_rollback,
+            "approved_by": ", ".join(str(each.person) for each in entry.approvals),
+            "approvals": [_approval(each) for each in entry.approvals],
+            **entry.release.model_dump(mode="json", exclude={"approved_by"}),
+        }
+        for entry in history.approved(project)
+    ]
+
+
+def _approval(given: Approval) -> dict[str, Any]:
+    when = given.when.astimezone(UTC).isoformat() if given.when else None
+    return {"name": given.person.name, "id": given.person.id, "roles": list(given.roles), "how": given.how, "when": when}
 
 
 @click.command("report")
@@ -40,7 +45,8 @@ def audit(project: Project) -> list[dict[str, Any]]:
 def command(what: str, as_json: bool) -> Outcome:
     """Write the model card or the audit record.
 
-    audit: every release on main, who approved it, on what data it was trained, and its evaluation.
+    audit: every release on main, all who approved it (with their role, when, and how that is known: from the forge, a commit, a trailer
+    in git, or by policy), on what data it was trained, and its evaluation. Promote notes approvers in the registry: without it git answers.
     card: the card of the model in production.
     """
     project = find()
@@ -49,16 +55,16 @@ def command(what: str, as_json: bool) -> Outcome:
         if not path.exists():
             raise UsageError("There is no model card: nothing was released yet.")
         return Outcome(verdict="", summary=path.read_text(encoding="utf-8").rstrip())
-    entries = audit(project)
     if as_json:
-        return Outcome(verdict="", summary=json.dumps(entries, indent=2))
+        return Outcome(verdict="", summary=json.dumps(audit(project), indent=2))
+    entries = history.approved(project)
     rows = ["| commit | date | what | version | metric | champion before | periods | approved by |", "|---|---|---|---|---|---|---|---|"]
     for entry in entries:
-        judged, version = entry["evaluation"], entry["model"]["version"]
-        what = "rollback" if entry["rollback"] else "release"
-        before = "none" if judged["champion"] is None else f"{judged['champion']:.4f}"
-        metric = f"{judged['metric']} {judged['challenger']:.4f}"
-        cells = [entry["commit"][:12], entry["date"][:10], what, version, metric, before, len(entry["data"]), entry["approved_by"]]
+        judged, version = entry.release.evaluation, entry.release.model.version
+        what = "rollback" if entry.is_rollback else "release"
+        before = "none" if judged.champion is None else f"{judged.champion:.4f}"
+        metric, by = f"{judged.metric} {judged.challenger:.4f}", plain(history.names(entry))
+        cells = [entry.commit[:12], f"{entry.date:%Y-%m-%d}", what, version, metric, before, len(entry.release.data), by]
         rows.append(f"| {' | '.join(map(str, cells))} |")
     title = f"**{len(entries)} releases**" if entries else "**Nothing was released yet.**"
     return Outcome(verdict="", summary="\n".join([title, "", *rows] if entries else [title]))

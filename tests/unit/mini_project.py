@@ -177,7 +177,7 @@ def make(
         "package": package,
         "task": task,
         "data": {"start": "2013-01-01", "period": "month", "time": "time", "label": "late"},
-        "evaluate": {"metric": "roc_auc" if task == "binary" else "mae", "replicates": 200},
+        "evaluate": {"metric": "roc_auc" if task == "binary" else "mae"},
     }
     for section, content in settings.items():
         usual[section] = {**usual.get(section, {}), **content}  # type: ignore[dict-item]

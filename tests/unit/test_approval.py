@@ -7,14 +7,17 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from unit.conftest import set_champion
 
-from modelyard import approval, git, promote, registry, release, serving, state
-from modelyard.person import Person
+from modelyard import approval, git, history, promote, registry, release, serving, state
+from modelyard.person import Approval, How, Person, noted
 from modelyard.project import RELEASE, Project
 from modelyard.risk import Demand, Risk
 
@@ -30,7 +33,7 @@ def risk(level: str, **more: Any) -> Risk:
 
 
 @pytest.mark.parametrize(
-    ("level", "approvers", "counted", "lacking"),
+    ("level", "people", "counted", "lacking"),
     [
         ("low", [], [], ""),
         ("moderate", [ANN], [ANN], ""),
@@ -50,17 +53,18 @@ def risk(level: str, **more: Any) -> Risk:
         ),
     ],
 )
-def test_who_counts_and_what_is_lacking(level: str, approvers: list[Person], counted: list[Person], lacking: str) -> None:
+def test_who_counts_and_what_is_lacking(level: str, people: list[Person], counted: list[Person], lacking: str) -> None:
     """Nobody, one, two, one of them with a role; each once, no bots, and from high on not who wrote the code."""
-    found, said = approval.judge(risk(level, roles={"risk": ["bob@example.org"]}), approvers, [EVE])
+    given = [Approval(person, "commit") for person in people]
+    found, said = approval.judge(risk(level, roles={"risk": ["bob@example.org"]}), given, [EVE])
 
-    assert found == counted
+    assert found == [Approval(person, "commit", roles=("risk",) if person == BOB else ()) for person in counted]
     assert (lacking in said) if lacking else said == ""
 
 
 def test_a_role_that_nobody_has_cannot_be_met() -> None:
     """The message says where to name somebody."""
-    _, said = approval.judge(risk("critical"), [ANN, BOB])
+    _, said = approval.judge(risk("critical"), [Approval(ANN, "commit"), Approval(BOB, "trailer")])
 
     assert said == (
         "Risk level critical asks for the role 'risk' (risk.roles: nobody: name somebody in modelyard.yaml); it is approved by Ann, Bob."
@@ -90,8 +94,8 @@ def asking(project: Project, approvers: int, **more: Any) -> Project:
 
 def check(project: Project) -> tuple[list[str], str]:
     record = release.read((project.root / RELEASE).read_bytes())
-    people, lacking = approval.check(project, git.head(project.root), record)
-    return [str(person) for person in people], lacking
+    found, lacking = approval.check(project, git.head(project.root), record)
+    return [str(each.person) for each in found], lacking
 
 
 def sign(project: Project, trailer: str, *files: str) -> None:
@@ -183,9 +187,9 @@ def test_only_those_who_wrote_what_is_new_are_left_out(succeeded: Project) -> No
     sign(project, "Eve <eve@x.y>")
     sign(project, "Ann <ann@example.org>")
 
-    people, lacking = approval.check(project, git.head(project.root), record)
+    found, lacking = approval.check(project, git.head(project.root), record)
 
-    assert ([str(person) for person in people], lacking) == (["Test", "Ann"], "")
+    assert ([str(each.person) for each in found], lacking) == (["Test", "Ann"], "")
 
 
 def test_a_job_s_shallow_checkout_sees_who_merged(merged: Project, tmp_path: Path) -> None:
@@ -222,13 +226,60 @@ def test_promote_refuses_what_was_judged_for_less_risk(merged: Project) -> None:
 
 
 def test_the_registry_notes_who_approved(merged: Project) -> None:
-    """As a tag of the version."""
-    verified = promote.verify(merged, git.head(merged.root))
-    promote.make_live(merged, verified.champion.release, serving.Bento("mini:1", merged.root), verified.approved_by)
+    """As a tag of the version, which the history reads: who, how it was known, when, and with which role."""
+    project = asking(merged, 2)
+    sign(project, "Ann Lee <ann@example.org>")
+    risk = project.policy.risk.model_copy(update={"roles": {"risk": ["ann@example.org"], "owner": ["Nobody else"]}})
+    project = replace(project, policy=project.policy.model_copy(update={"risk": risk}))
+
+    verified = promote.verify(project, git.head(project.root))
+    promote.make_live(project, verified.champion.release, serving.Bento("mini:1", project.root), verified.approved_by)
 
     version = registry.get_version(registry.connect(merged.root / state.FOLDER), "mini", "1")
     assert version
-    assert version.tags[promote.APPROVED] == "Test"
+    merge, signature = (git.run("log", "-1", "--format=%cI", rev, cwd=merged.root) for rev in ("HEAD~1", "HEAD"))
+    told = [
+        Approval(Person("Test", "test@example.com"), "commit", datetime.fromisoformat(merge)),
+        Approval(Person("Ann Lee", "ann@example.org"), "trailer", datetime.fromisoformat(signature), ("risk",)),
+    ]
+    assert noted(version.tags[promote.APPROVED]) == told
+    (entry,) = history.approved(merged)  # whose policy names no role: it is as it was at the time
+    assert list(entry.approvals) == told
+
+
+def by_commit(name: str) -> Approval:
+    return Approval(Person(name, ""), "commit")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Test, Ann Lee", [Approval(Person("Test", ""), "noted"), Approval(Person("Ann Lee", ""), "noted")]),
+        ("ann@example.org", [Approval(Person("", "ann@example.org"), "noted")]),
+        ("bob (merge)", [Approval(Person("", "bob"), "merge")]),
+        ("bob (review; risk, owner), Ann (commit)", [Approval(Person("", "bob"), "review", None, ("risk", "owner")), by_commit("Ann")]),
+        ("Ann (trailer 2013-13-01)", [Approval(Person("Ann (trailer 2013-13-01)", ""), "noted")]),
+        ("Ann (some way)", [Approval(Person("Ann (some way)", ""), "noted")]),
+        ("", []),
+    ],
+)
+def test_what_the_registry_notes_can_be_read(text: str, found: list[Approval]) -> None:
+    """Names alone, as once; and what has no known form is shown as it is."""
+    assert noted(text) == found
+
+
+_TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12)
+_WHEN = st.none() | st.datetimes(timezones=st.just(UTC)).map(lambda when: when.replace(year=2013, microsecond=0))
+
+
+@given(st.lists(st.tuples(_TEXT, _TEXT, st.sampled_from(get_args(How)), _WHEN, st.lists(_TEXT, max_size=2)), min_size=1, max_size=4))
+def test_a_name_cannot_add_an_approver(given: list[tuple[str, str, How, datetime | None, list[str]]]) -> None:
+    """Whatever people are called: as many approvals come out as went in, each known in the same way and since then."""
+    approvals = [Approval(Person(name, address), how, when, tuple(roles)) for name, address, how, when, roles in given]
+
+    found = noted(", ".join(map(str, approvals)))
+
+    assert [(each.how, each.when, len(each.roles)) for each in found] == [(each.how, each.when, len(each.roles)) for each in approvals]
 
 
 @dataclass
@@ -264,12 +315,18 @@ class Forge:
             "merge_commit_sha": "2",
         }
         head = {"ref": "modelyard/release", "sha": self.head, "repo": {"full_name": "o/r"}}
-        mine = {"number": 7, "head": head, "merged_at": "t", "merge_commit_sha": git.head(root), "merged_by": {"login": by}}
+        mine = {
+            "number": 7,
+            "head": head,
+            "merged_at": "2013-03-02T08:00:00Z",
+            "merge_commit_sha": git.head(root),
+            "merged_by": {"login": by},
+        }
         self.pulls = [other, {**mine, "number": 5, "merged_at": None}, mine]
 
     def review(self, login: str, state: str = "APPROVED", **more: Any) -> None:
         review = {"user": {"login": login, "type": "User"}, "state": state, "commit_id": self.head, "author_association": "MEMBER"}
-        self.reviews.append(review | more)
+        self.reviews.append({**review, "submitted_at": "2013-03-01T09:00:00Z", **more})
 
 
 @pytest.fixture
@@ -312,6 +369,8 @@ def test_reviews_and_who_merged_approve(merged: Project, forge: Forge) -> None:
     sign(merged, "Fay <fay@example.org>")
 
     assert check(merged) == (["bob", "ann"], "")
+    found, _ = approval.check(merged, git.head(merged.root), release.read((merged.root / RELEASE).read_bytes()))
+    assert ", ".join(map(str, found)) == "bob (review 2013-03-01T09:00:00+00:00), ann (merge 2013-03-02T08:00:00+00:00)"
     assert check(asking(merged, 3))[1].endswith("approved by bob, ann. Let them approve the pull request, then run promote again.")
 
 

@@ -24,59 +24,53 @@ def _rows(task: str, days: int = 8, each: int = 30) -> tuple[np.ndarray, np.ndar
     draw = np.random.default_rng(1)
     day = np.repeat(np.arange(days), each)
     score = np.round(draw.uniform(0.02, 0.98, len(day)), 1)
+    if task == "multiclass":
+        table = draw.dirichlet([1, 1, 1], len(day))
+        return day, np.array([draw.choice(3, p=row) for row in table], dtype=float), table
     if task == "binary":
         return day, (draw.uniform(size=len(day)) < score).astype(float), score
     return day, score + draw.normal(size=len(day)) + day, score
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("task", "name"), NAMES)
-def test_a_statistic_is_the_metric_of_the_repeated_rows(task: str, name: str) -> None:
-    """Days drawn 0, 1, 2, ... times give what scikit-learn says of the rows so repeated."""
+def test_a_statistic_without_a_day_is_scikit_learn_s_metric_of_the_other_rows(task: str, name: str, weighted: bool) -> None:
+    """By brute force, for all rows and for each day left out."""
     day, label, score = _rows(task)
-    drawn = np.array([[1, 1, 1, 1, 1, 1, 1, 1], [0, 2, 1, 3, 0, 1, 0, 1]])
+    weight = np.random.default_rng(3).uniform(0, 2, len(day)) if weighted else None
 
-    values, _ = statistic.build(name, day, label, score)(drawn.astype(float))
+    found = statistic.of(name, day, label, score, weight=weight)
 
-    for counts, value in zip(drawn, values, strict=True):
-        times = counts[day]
-        assert value == pytest.approx(metrics.compute(task, np.repeat(label, times), np.repeat(score, times))[name], abs=1e-12)  # type: ignore[arg-type]
+    def plain(rows: np.ndarray) -> float:
+        of_these = weight[rows] if weight is not None else None
+        if name == "calibration_error":  # the bins stay those of all rows
+            bins, each = metrics.bins(score)[rows], np.ones(rows.sum()) if of_these is None else of_these
+            return float(sum(abs((each * (label - score)[rows])[bins == b].sum()) for b in np.unique(bins)) / each.sum())
+        return metrics.compute(task, label[rows], score[rows], weight=of_these)[name]  # type: ignore[arg-type]
 
-
-@pytest.mark.parametrize(("task", "name"), NAMES)
-def test_a_gradient_is_the_slope_of_its_statistic(task: str, name: str) -> None:
-    """The gradient agrees with finite differences."""
-    day, label, score = _rows(task)
-    function = statistic.build(name, day, label, score)
-    at = np.array([[1.0, 2, 1, 3, 1, 1, 2, 1]])
-    step = 1e-5
-
-    slope = function(at)[1][0]
-
-    for d in range(8):
-        up, down = at.copy(), at.copy()
-        up[0, d] += step
-        down[0, d] -= step
-        assert slope[d] == pytest.approx((function(up)[0][0] - function(down)[0][0]) / (2 * step), abs=1e-7)
+    assert found.value == pytest.approx(plain(day >= 0), abs=1e-12)
+    assert found.without == pytest.approx([plain(day != d) for d in range(8)], abs=1e-12)
 
 
 def test_wins_of_a_case_made_by_hand() -> None:
-    """Positives above, equal to and below the negatives of each day."""
+    """Positives above, equal to and below the negatives; over all rows, and within each day."""
     day = np.array([0, 0, 1, 1])
     label = np.array([1.0, 0, 1, 0])
     score = np.array([0.9, 0.5, 0.5, 0.7])
 
-    assert statistic.wins(day, label, score).tolist() == [[1.0, 1.0], [0.5, 0.0]]
+    assert statistic.wins(np.zeros(4), label, score, np.ones(4)).tolist() == [2.0, 1.5, 0.5, 1.0]
+    assert statistic.wins(day, label, score, np.ones(4)).tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert statistic.wins(day, label, score, np.array([1.0, 3.0, 5.0, 7.0])).tolist() == [3.0, 1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(("task", "name"), NAMES)
 def test_swapping_the_models_mirrors_the_interval(task: str, name: str) -> None:
     """Challenger against champion is champion against challenger with the sign turned."""
     day, label, score = _rows(task)
-    other = np.clip(score + np.random.default_rng(2).normal(0, 0.1, len(score)), 0.01, 0.99)
-    draw = paired.Draw(replicates=100)
+    other = np.clip(score + np.random.default_rng(2).normal(0, 0.1, score.shape), 0.01, 0.99)
 
-    one = paired.compare(name, True, day, label, score, other, draw)
-    two = paired.compare(name, True, day, label, other, score, draw)
+    one = paired.compare(name, True, day, label, score, other)
+    two = paired.compare(name, True, day, label, other, score)
 
     assert (one.difference, one.lower, one.upper) == pytest.approx((-two.difference, -two.upper, -two.lower))
     assert one.lower < one.difference < one.upper
@@ -86,7 +80,7 @@ def test_fewer_errors_are_an_improvement() -> None:
     """Where less is better the difference is turned: positive is better throughout."""
     day, label, _ = _rows("regression")
 
-    found = paired.compare("mae", False, day, label, label + 1, label + 3, paired.Draw(replicates=100))
+    found = paired.compare("mae", False, day, label, label + 1, label + 3)
 
     assert found.difference == pytest.approx(2)
     assert found.lower == pytest.approx(2)
@@ -96,7 +90,7 @@ def test_equal_predictions_leave_nothing_to_tell() -> None:
     """Two models that predict the same differ by 0, with no error."""
     day, label, score = _rows("binary")
 
-    found = paired.compare("roc_auc", True, day, label, score, score, paired.Draw(replicates=100))
+    found = paired.compare("roc_auc", True, day, label, score, score)
 
     assert (found.difference, found.lower, found.se, found.detectable) == (0, 0, 0, 0)
 
@@ -104,17 +98,16 @@ def test_equal_predictions_leave_nothing_to_tell() -> None:
 def test_rows_of_a_day_count_as_one() -> None:
     """Repeating each row tenfold adds rows, not evidence."""
     day, label, score = _rows("binary")
-    other = np.clip(score + np.random.default_rng(2).normal(0, 0.1, len(score)), 0.01, 0.99)
-    draw = paired.Draw(replicates=100)
+    other = np.clip(score + np.random.default_rng(2).normal(0, 0.1, score.shape), 0.01, 0.99)
 
-    once = paired.compare("roc_auc", True, day, label, score, other, draw)
-    often = paired.compare("roc_auc", True, *(np.repeat(a, 10) for a in (day, label, score, other)), draw)
+    once = paired.compare("roc_auc", True, day, label, score, other)
+    often = paired.compare("roc_auc", True, *(np.repeat(a, 10) for a in (day, label, score, other)))
 
     assert often.se == pytest.approx(once.se)
 
 
 def test_the_lower_bound_covers() -> None:
-    """Of 400 samples of 21 days about 5 % have their 95 % lower bound above the truth, which is 0.
+    """Of 400 samples of 21 days about 5 % have their one-sided 95 % lower bound above the truth, which is 0.
 
     Binomial(400, .05) has a standard deviation of 4.4; 35 would be 8.75 %, which percentile bounds at 7 days exceed.
     """
@@ -122,24 +115,24 @@ def test_the_lower_bound_covers() -> None:
     day = np.repeat(np.arange(21), 2)
     label = np.zeros(42)
     above = 0
-    for seed in range(400):
+    for _ in range(400):
         shift = np.repeat(draw.normal(size=21), 2)  # a day's rows move together
-        found = paired.compare("mae", False, day, label, 10 - shift, np.full(42, 10.0), paired.Draw(replicates=200, seed=seed))
+        found = paired.compare("mae", False, day, label, 10 - shift, np.full(42, 10.0))
         above += found.lower > 0
 
     assert 8 <= above <= 35
 
 
 def test_too_few_days_have_no_interval() -> None:
-    """Six days are refused, and so are days of which hardly any holds both classes."""
+    """Six days are refused, and so are days of which one holds all of a class."""
     day, label, score = _rows("binary", days=6)
     with pytest.raises(ValueError, match="needs 7 days, not 6"):
-        paired.compare("roc_auc", True, day, label, score, score, paired.Draw())
+        paired.compare("roc_auc", True, day, label, score, score)
 
     day, label, score = _rows("binary", days=8)
     lone = np.where(day == 0, label, 0.0)
     with pytest.raises(ValueError, match="both classes"):
-        paired.compare("roc_auc", True, day, lone, score, 1 - score**2, paired.Draw(replicates=100))
+        paired.compare("roc_auc", True, day, lone, score, 1 - score**2)
 
 
 def test_the_example_in_the_docstring_holds() -> None:
@@ -213,6 +206,26 @@ def test_a_champion_that_cannot_be_asked_blocks(tmp_path: Path) -> None:
     assert found.verdict == "block"
     assert "The champion cannot be asked: " in found.reasons[0]
     assert "speed" in found.reasons[0]
+
+
+def test_a_champion_whose_column_is_gone_is_asked_without_it_where_the_policy_says_so(tmp_path: Path) -> None:
+    """Block is the default; with `unreadable: score` it is asked with the column missing, and the verdict says which."""
+    project = mini_project.make(tmp_path, evaluate={"unreadable": "score"})
+    live = mini_project.released(project, noise=1.0)
+    examples = json.loads(live.examples.read_text())
+    live.examples.write_text(json.dumps({**examples, "rows": [{**row, "gone": 1.0} for row in examples["rows"]]}))
+
+    found = challenge.judge(project, live)
+
+    assert found.comparison is not None
+    assert "The data hold no gone any more: the champion was asked with that missing." in found.reasons[0]
+    path = live.folder / "src" / project.policy.package / "model.py"
+    path.write_text(path.read_text().replace("x = np.asarray", "raise KeyError('speed')\n        x = np.asarray"))
+    found = challenge.judge(project, live)
+    assert (found.verdict, found.checks[0].name) == ("promote", "baseline")
+    assert "By the policy (unreadable: score) a constant stands in its place." in found.reasons[0]
+    assert found.champion is not None
+    assert found.champion.metrics == {}
 
 
 def test_a_champion_that_has_seen_the_holdout_blocks(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from modelyard import cli, evaluate
 from modelyard.outcome import Outcome
@@ -60,6 +61,81 @@ def test_the_better_model_is_promoted_and_the_worse_is_not(files: Path) -> None:
     found, reasons = verdict("--challenger", "bad.csv", "--champion", "good.parquet")
     assert found == "keep"
     assert "would show in 8 of 10 cases on 30 days." in reasons[0]
+
+
+def test_criteria_threshold_and_costs_are_options(files: Path) -> None:
+    """A criterion that is missed blocks with its figure; the cost is that of the given threshold and costs."""
+    both = ("--challenger", "good.parquet", "--champion", "bad.csv")
+    found, reasons = verdict(*both, "--criterion", "roc_auc>=0.99", "--criterion", "brier <= 0.25")
+    assert found == "block"
+    assert "the policy demands at least 0.99" in reasons[0]
+
+    verdict(*both, "--threshold", "0.3", "--costs", "2", "5")
+    told = json.loads((files / "out.json").read_text())["challenger"]["metrics"]["cost"]
+    rows = pd.read_parquet("labels.parquet").merge(pd.read_parquet("good.parquet"))
+    called = rows["prediction"] >= 0.3
+    assert told == pytest.approx((2 * (called & (rows["label"] == 0)) + 5 * (~called & (rows["label"] == 1))).mean())
+
+
+def test_rows_count_by_their_weight(files: Path) -> None:
+    """A row of weight 0 is as if it were not there; what is no weight is refused."""
+    labels = pd.read_parquet("labels.parquet")
+    half = np.arange(len(labels)) % 2 == 0
+    both = ("--challenger", "good.parquet", "--champion", "bad.csv", "--segment", "shop", "--protected", "shop")
+    labels[half].to_parquet("labels.parquet")
+    verdict(*both)
+    fewer = json.loads((files / "out.json").read_text())
+    labels.assign(importance=half.astype(float)).to_parquet("labels.parquet")
+    verdict(*both, "--weight", "importance")
+    weighted = json.loads((files / "out.json").read_text())
+
+    values = [told["challenger"]["metrics"] for told in (weighted, fewer)]
+    for told in values:
+        del told["calibration_error"]  # its bins are of equally many rows, whatever their weight
+    assert values[0] == pytest.approx(values[1])
+    assert weighted["comparison"]["lower"] == pytest.approx(fewer["comparison"]["lower"])
+    improved = [[s["improvement"] for s in told["segments"]["judged"]] for told in (weighted, fewer)]
+    assert improved[0] == pytest.approx(improved[1])
+    assert weighted["fairness"]["attributes"][0]["groups"][0]["selection_rate"] == pytest.approx(
+        fewer["fairness"]["attributes"][0]["groups"][0]["selection_rate"]
+    )
+    assert weighted["inputs"]["weight"] == "importance"
+    for bad in (-1.0, np.nan, 0.0):
+        labels.assign(importance=bad).to_parquet("labels.parquet")
+        assert "column 'importance' holds a weight that is negative or missing, or none above 0" in str(
+            run(*both, "--weight", "importance").exception
+        )
+
+
+def test_classes_are_judged_by_their_probabilities(files: Path, tmp_path: Path) -> None:
+    """Three classes in words: log loss decides, accuracy and macro F1 are those of scikit-learn, segments are judged."""
+    draw = np.random.default_rng(3)
+    n = DAYS * EACH
+    good, bad = draw.dirichlet([0.5] * 3, n), draw.dirichlet([0.5] * 3, n)
+    names = np.array(["cat", "dog", "emu"])
+    label = names[[draw.choice(3, p=row) for row in good]]
+    pd.read_parquet("labels.parquet").assign(label=label).to_parquet("labels.parquet")
+    for name, table in (("new", good), ("old", 0.5 * good + 0.5 * bad)):
+        pd.DataFrame(table, columns=[f"prediction_{c}" for c in names]).assign(id=[f"r{i}" for i in range(n)]).to_parquet(f"{name}.parquet")
+    three = ("--task", "multiclass", "--challenger", "new.parquet", "--segment", "shop")
+
+    assert verdict(*three, "--champion", "old.parquet", "--html", "out.html")[0] == "promote"
+    told = json.loads((files / "out.json").read_text())
+    assert told["challenger"]["metrics"] == pytest.approx(
+        {
+            "log_loss": log_loss(label, good, labels=names),
+            "accuracy": accuracy_score(label, names[good.argmax(axis=1)]),
+            "macro_f1": f1_score(label, names[good.argmax(axis=1)], average="macro"),
+        }
+    )
+    assert [segment["value"] for segment in told["segments"]["judged"]] == ["b", "a"]
+    assert "log_loss" in (files / "out.html").read_text()
+    assert verdict(*three)[0] == "promote"  # against the shares of the classes
+    assert verdict(*three, "--champion", "old.parquet", "--protected", "shop")[0] == "block"  # cannot be judged, never passed
+    pd.read_parquet("labels.parquet").replace({"label": {"emu": "ewe"}}).to_parquet("labels.parquet")
+    assert "the label 'ewe' is none of the predicted classes cat, dog, emu" in str(run(*three).exception)
+    pd.read_parquet("old.parquet").assign(prediction_emu=0.9).to_parquet("new.parquet")
+    assert "the probabilities of a row sum to another number than 1" in str(run(*three).exception)
 
 
 def test_segments_are_judged(files: Path) -> None:

@@ -33,7 +33,7 @@ def rows(days: int = 30, each: int = 60) -> tuple[Rows, np.ndarray, np.ndarray]:
 
 
 def settings(**more: Any) -> Evaluate:
-    return Evaluate(**{"metric": "roc_auc", "replicates": 300, **more})
+    return Evaluate(**{"metric": "roc_auc", **more})
 
 
 @pytest.mark.parametrize(

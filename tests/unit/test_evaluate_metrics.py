@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_rel
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, fbeta_score, mean_pinball_loss
 
@@ -14,7 +15,6 @@ from modelyard.evaluate import metrics, paired, statistic
 from modelyard.policy import METRICS, Costs, Evaluate
 
 GIVEN = metrics.Settings(threshold=0.4, beta=2.0, costs=Costs(false_positive=3, false_negative=7), quantile=0.9)
-DRAWN = np.array([[1, 1, 1, 1, 1, 1, 1, 1], [0, 2, 1, 3, 0, 1, 0, 1], [5, 0, 0, 1, 0, 0, 2, 0]])
 NEW = [("binary", "calibration_error"), ("binary", "f_beta"), ("binary", "cost"), ("regression", "pinball"), ("regression", "bias")]
 
 
@@ -22,23 +22,21 @@ def _rows(task: str, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """Day, label and a score of eight days with 30 rows each, with ties at two decimals."""
     draw = np.random.default_rng(seed)
     day = np.repeat(np.arange(8), 30)
+    if task == "multiclass":
+        table = draw.dirichlet([1, 1, 1], len(day))
+        return day, np.array([draw.choice(3, p=row) for row in table], dtype=float), table
     score = np.round(draw.uniform(0.02, 0.98, len(day)) ** 2, 2)
     if task == "binary":
         return day, (draw.uniform(size=len(day)) < score).astype(float), score
     return day, score + draw.normal(size=len(day)) + day, score
 
 
-def _calibration_error(label: np.ndarray, score: np.ndarray, at: np.ndarray) -> float:
-    """Bin by bin, as the formula reads."""
-    parts = [(at == b).mean() * abs(label[at == b].mean() - score[at == b].mean()) for b in np.unique(at)]
-    return float(sum(parts))
-
-
-def _plain(name: str, label: np.ndarray, score: np.ndarray, at: np.ndarray) -> float:
+def _plain(name: str, label: np.ndarray, score: np.ndarray) -> float:
     """The metric without the module's own code."""
     called = score >= GIVEN.threshold
     if name == "calibration_error":
-        return _calibration_error(label, score, at)
+        at = metrics.bins(score)
+        return float(sum((at == b).mean() * abs(label[at == b].mean() - score[at == b].mean()) for b in np.unique(at)))
     if name == "f_beta":
         return float(fbeta_score(label, called, beta=GIVEN.beta))
     if name == "cost":
@@ -48,31 +46,15 @@ def _plain(name: str, label: np.ndarray, score: np.ndarray, at: np.ndarray) -> f
 
 
 @pytest.mark.parametrize(("task", "name"), NEW)
-def test_a_statistic_is_the_metric_of_the_repeated_rows(task: str, name: str) -> None:
-    """By brute force; the bins of the calibration error stay those of the rows as they are."""
+def test_a_metric_with_settings_is_what_its_formula_says(task: str, name: str) -> None:
+    """Threshold, beta, costs and quantile other than the default, for the value and for a day left out."""
     day, label, score = _rows(task)
 
-    values, _ = statistic.build(name, day, label, score, GIVEN)(DRAWN.astype(float))
+    found = statistic.of(name, day, label, score, GIVEN)
 
-    for counts, value in zip(DRAWN, values, strict=True):
-        repeated = (np.repeat(a, counts[day]) for a in (label, score, metrics.bins(score)))
-        assert value == pytest.approx(_plain(name, *repeated), abs=1e-12)
-    assert values[0] == pytest.approx(metrics.compute(task, label, score, GIVEN)[name], abs=1e-12)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("task", "name"), NEW)
-def test_a_gradient_is_the_slope_of_its_statistic(task: str, name: str) -> None:
-    """With settings other than the default it agrees with finite differences."""
-    day, label, score = _rows(task)
-    function = statistic.build(name, day, label, score, GIVEN)
-    at, step = np.array([[1.0, 2, 1, 3, 1, 1, 2, 1]]), 1e-5
-
-    slope = function(at)[1][0]
-
-    nudged = np.concatenate([at + step * np.eye(8), at - step * np.eye(8)])
-    values = function(nudged)[0]
-    assert slope == pytest.approx((values[:8] - values[8:]) / (2 * step), abs=1e-7)
-    assert slope @ at[0] == pytest.approx(0, abs=1e-12)
+    assert found.value == pytest.approx(_plain(name, label, score), abs=1e-12)
+    if name != "calibration_error":  # whose bins stay those of all rows
+        assert found.without[3] == pytest.approx(_plain(name, label[day != 3], score[day != 3]), abs=1e-12)
 
 
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in METRICS.items() for name in names])
@@ -175,57 +157,76 @@ def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
     with pytest.raises(PolicyError, match="'auc' is no metric of a binary task; known are roc_auc, "):
         metrics.known("binary", "auc")
     with pytest.raises(KeyError):
-        statistic.build("auc", *_rows("binary"))
+        statistic.of("auc", *_rows("binary"))
 
 
 def test_settings_reach_the_comparison() -> None:
     """Costs of the policy decide which of two models is better: one calls all, the other none."""
     day, label, _ = _rows("binary")
     calls, spares = np.ones(len(day)), np.zeros(len(day))
-    draw = paired.Draw(replicates=200)
     dear = metrics.Settings(costs=Costs(false_positive=100))
 
-    assert paired.compare("cost", False, day, label, calls, spares, draw, dear).difference < 0
+    assert paired.compare("cost", False, day, label, calls, spares, given=dear).difference < 0
     dear = metrics.Settings(costs=Costs(false_negative=100))
-    assert paired.compare("cost", False, day, label, calls, spares, draw, dear).difference > 0
-    assert paired.interval("cost", day, label, spares, draw, dear).value == pytest.approx(100 * label.mean())
+    assert paired.compare("cost", False, day, label, calls, spares, given=dear).difference > 0
+    assert paired.interval("cost", day, label, spares, given=dear).value == pytest.approx(100 * label.mean())
 
 
 def test_the_p_value_is_the_level_at_which_the_bound_reaches_zero() -> None:
-    """The upper bound at a confidence lies below 0 where, and only where, p is below the level; swapping the models gives 1 - p."""
+    """The upper bound at confidence 1 - p is 0; swapping the models gives 1 - p."""
     day = np.repeat(np.arange(20), 5)
     draw = np.random.default_rng(4)
     label, error = np.zeros(100), 2 + draw.normal(0, 0.2, 100)
     worse = error + np.repeat(0.04 + draw.normal(0, 0.1, 20), 5)
-    same = paired.Draw(replicates=999)
 
-    found, p = paired.tested("mae", False, day, label, worse, error, same)
-    _, other = paired.tested("mae", False, day, label, error, worse, same)
+    found = paired.compare("mae", False, day, label, worse, error)
 
-    assert 0.005 < p < 0.2
-    assert other == pytest.approx(1 - p)
-    assert found == paired.compare("mae", False, day, label, worse, error, same)
-    for level, below in ((p * 1.1 + 0.002, True), (p * 0.9 - 0.002, False)):
-        bound = paired.compare("mae", False, day, label, worse, error, paired.Draw(confidence=1 - level, replicates=999)).upper
-        assert (bound < 0) is below
+    assert 0.001 < found.p < 0.2
+    assert paired.compare("mae", False, day, label, error, worse).p == pytest.approx(1 - found.p)
+    assert paired.compare("mae", False, day, label, worse, error, 1 - found.p).upper == pytest.approx(0, abs=1e-12)
+
+
+def test_for_a_mean_over_days_of_equal_size_it_is_the_paired_t_test() -> None:
+    """Of scipy: the same p-value and the same bounds."""
+    draw = np.random.default_rng(5)
+    first, second = draw.normal(0, 1, (2, 20))
+    day, label = np.arange(20), np.zeros(20)
+
+    found = paired.compare("bias", False, day, label, 10 + first, 10 + second, 0.975)
+
+    test = ttest_rel(second, first, alternative="less")
+    assert found.p == pytest.approx(test.pvalue)
+    assert (found.lower, found.upper) == pytest.approx(tuple(ttest_rel(second, first).confidence_interval(0.95)))
 
 
 def test_models_that_do_not_differ_are_not_worse() -> None:
     """The p-value is 1, also where each day says the same; where each day says "worse", it is 0."""
     day, label, score = _rows("regression")
 
-    assert paired.tested("mae", False, day, label, score, score, paired.Draw(replicates=100))[1] == 1
-    assert paired.tested("mae", False, day, label, label + 2, label + 1, paired.Draw(replicates=100))[1] == 0
-    assert paired.tested("mae", False, day, label, label + 1, label + 2, paired.Draw(replicates=100))[1] == 1
+    assert paired.compare("mae", False, day, label, score, score).p == 1
+    assert paired.compare("mae", False, day, label, label + 2, label + 1).p == 0
+    assert paired.compare("mae", False, day, label, label + 1, label + 2).p == 1
 
 
-@pytest.mark.parametrize("name", ["roc_auc", "average_precision", "f_beta"])
+def test_a_row_of_weight_two_is_two_rows() -> None:
+    """Weights and repetition give the same interval; a row of weight 0 is none."""
+    day, label, score = _rows("binary")
+    other, times = np.clip(score + 0.1, 0, 1) ** 1.5, np.random.default_rng(6).integers(0, 3, len(day))
+
+    for name in ("roc_auc", "average_precision", "log_loss", "f_beta"):
+        rows = [np.repeat(a, times) for a in (day, label, score, other)]
+        one = paired.compare(name, True, day, label, score, other, weight=times.astype(float))
+        two = paired.compare(name, True, *rows)
+        assert (one.difference, one.lower) == pytest.approx((two.difference, two.lower)), name
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
 def test_labels_of_one_class_are_refused_in_words(name: str) -> None:
-    """Not a traceback: no replicate has a value."""
+    """Not a traceback: without one of the days there is no value."""
     day, label, score = _rows("binary")
 
     with pytest.raises(ValueError, match="too few days hold both classes"):
-        paired.compare(name, True, day, np.where(day == 0, label, 0.0), score, 1 - score, paired.Draw(replicates=100))
+        paired.compare(name, True, day, np.where(day == 0, label, 0.0), score, 1 - score)
 
 
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
@@ -234,4 +235,4 @@ def test_rows_without_any_positive_are_refused_in_words(name: str) -> None:
     day, _, score = _rows("binary")
 
     with pytest.raises(ValueError, match="no value on these rows"):
-        paired.compare(name, True, day, np.zeros(len(day)), score, 1 - score, paired.Draw(replicates=100))
+        paired.compare(name, True, day, np.zeros(len(day)), score, 1 - score)

@@ -18,6 +18,7 @@ from modelyard.evaluate.check import Check
 from modelyard.evaluate.curves import Bin
 from modelyard.evaluate.report import Evaluation, Range
 from modelyard.page import plain, template
+from modelyard.risk import Risk
 
 LIMIT = 300_000
 DAYS, EACH = 24, 60
@@ -65,11 +66,11 @@ def _judge(
     for name, model in (("new", challenger), ("old", champion)):
         if model:
             pd.DataFrame({"id": frame["id"], "prediction": model(task, frame)}).to_parquet(folder / f"{name}.parquet")
-    usual = {"metric": "roc_auc" if task == "binary" else "mae", "replicates": 100}
+    usual = {"metric": "roc_auc" if task == "binary" else "mae"}
     given = policy.parse({**usual, **settings}, policy.Evaluate, "the settings")
     old = folder / "old.parquet" if champion else None
-    files = (folder / "new.parquet", old, folder / "labels.parquet")
-    found = bare.judge(task, *files, given, independent=independent, challengers=tried)
+    files = bare.Files(task, folder / "new.parquet", old, folder / "labels.parquet", independent=independent, challengers=tried)
+    found = bare.judge(files, given)
 
     columns, label, day = ["x", "kind", "noise"], frame["label"].to_numpy(), np.arange(len(frame)) // EACH
     models = [lambda rows, model=model: model(task, rows) for model in (challenger, champion) if model and model is not _spoiled]
@@ -202,6 +203,33 @@ def test_checks_that_did_not_pass_come_first(found: dict[str, Evaluation], tmp_p
     assert f"{criterion.value:.4f} ({criterion.lower:.4f} to {criterion.upper:.4f})" in table[0]
     assert "at least 0.99" in table[0]
     assert table[0].count(f"Why: {criterion.why}.") == 1
+
+
+def test_what_the_level_does_not_demand_is_marked(found: dict[str, Evaluation], tmp_path: Path) -> None:
+    """On the family, in its section, in the tile and below; it comes after what blocks, and before what passed."""
+    failed = Check(family="fairness", name="shop: ratio", status="failed", message="The ratio of shop is 0.61.")
+    more = {"risk": "moderate", "demand": Risk().demands["moderate"], "checks": [failed, *found["block"].checks]}
+    source = render(found["block"].model_copy(update=more), tmp_path)
+    said = read(source)
+
+    families = re.findall(r'<tbody( class="told")?>\n<tr class="group">.*?scope="rowgroup">(\w+)', source)
+    assert [bool(mark) for mark, name in families] == [name == "Fairness" for _, name in families]
+    assert [name for _, name in families] == ["Criteria", "Fairness", "Champion", "Segments"]
+    assert re.search(r" Fairness 1 failed, [^✗]* not demanded at moderate ✗ failed shop: ratio", said)
+    assert "Not demanded at moderate: what fails here is told, and does not block. By group" in said
+    assert "✗ checks 8 of 10 passed 1 failed; not demanded: 1 failed • rows judged" in said
+    assert "not demanded at moderate fairness, checklist a check that could not be decided is told" in said
+
+
+def test_what_could_not_be_decided_blocks_at_high_risk(found: dict[str, Evaluation], tmp_path: Path) -> None:
+    """And the page says so beside the result; the comparison only keeps."""
+    unsure = Check(family="segments", name="all", status="inconclusive", message="Too few days.")
+    more = {"risk": "high", "demand": Risk().demands["high"], "checks": [unsure, *found["keep"].checks]}
+    source = render(found["keep"].model_copy(update=more), tmp_path)
+
+    results = re.findall(r'<td class="status"><span class="mark">~</span> ([^<]+)</td><td class="any of">([^<]+)', source)
+    assert results == [("inconclusive", "champion"), ("inconclusive, blocks", "all")]
+    assert "not demanded" not in source
 
 
 def test_charts_hold_both_models(found: dict[str, Evaluation], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from modelyard.evaluate.check import Check
 from modelyard.evaluate.paired import Comparison
 from modelyard.evaluate.report import Challenger, Champion, Evaluation, Inputs, Range
 from modelyard.policy import Evaluate
+from modelyard.risk import Risk
 
 GOLDEN = Path(__file__).parent / "golden/evaluate"
 NEW = {"roc_auc": 0.7032, "brier": 0.1391}
@@ -35,7 +36,7 @@ def against(status: str, difference: float, lower: float, upper: float, told: st
         confidence=0.975,
         days=21,
         rows=18_000,
-        replicates=2000,
+        p=0.5,
     )
     return check, found
 
@@ -49,6 +50,7 @@ def evaluation(verdict: str, reasons: list[str], checks: list[Check], comparison
         "rule": "superior",
         "superior": verdict == "promote",
         "risk": "moderate",
+        "demand": Risk().demands["moderate"],
         "challenger": Challenger(sha256="a" * 64, metrics=NEW, ranges={"roc_auc": Range(value=0.7032, lower=0.681, upper=0.7254)}),
         "champion": Champion(sha256="b" * 64, version="7", metrics=OLD),
         "comparison": comparison,
@@ -85,10 +87,45 @@ def first() -> Evaluation:
     )
 
 
-@pytest.mark.parametrize("make", [promote, keep, block, first], ids=lambda make: make.__name__)
+SHOP = Check(family="fairness", name="shop: ratio", status="failed", message="The ratio of shop is 0.61.", value=0.61)
+GAP = Check(family="fairness", name="shop: gap", status="inconclusive", message="The gap of shop is 0.08 (0.02 to 0.14).", value=0.08)
+
+
+def undemanded() -> Evaluation:
+    """Fairness failed, and segments could not be decided; moderate demands only the latter, and lets it pass."""
+    check, found = against("passed", 0.0171, 0.0062, 0.028, "superior")
+    unsure = SEGMENTS.model_copy(update={"status": "inconclusive", "message": "Too few days to tell."})
+    return evaluation(
+        "promote", [check.message, "Not demanded at this risk level, but failed: fairness shop: ratio."], [check, SHOP, GAP, unsure], found
+    )
+
+
+def undecided() -> Evaluation:
+    """At high risk what could not be decided blocks."""
+    check, found = against("passed", 0.0171, 0.0062, 0.028, "superior")
+    return evaluation("block", [GAP.message, check.message], [check, CRITERION, GAP], found, risk="high", demand=Risk().demands["high"])
+
+
+ALL = (promote, keep, block, first, undemanded, undecided)
+
+
+@pytest.mark.parametrize("make", ALL, ids=lambda make: make.__name__)
 def test_the_summary_is_as_it_was(make: object) -> None:
     """Each verdict's summary is its golden file; ``python -m unit.test_evaluate_report`` in tests/ writes them anew."""
     assert report.summary(make()) + "\n" == (GOLDEN / f"{make.__name__}.md").read_text(encoding="utf-8")  # type: ignore[operator,attr-defined]
+
+
+def test_what_the_level_does_not_demand_comes_after_what_blocks() -> None:
+    """However many of the former there are: the twelve that stand open begin with those that made the verdict."""
+    many = [SHOP.model_copy(update={"name": f"shop {i}: ratio"}) for i in range(20)]
+    failed = block().checks[-1]
+
+    lines = report.summary(evaluation("block", [failed.message], [*many, failed], None)).split("<details>")[0].splitlines()
+
+    rows = [line.split(" | ")[1:3] for line in lines if line.startswith(("| fairness", "| segments"))]
+    assert len(rows) == 12
+    assert ["carrier = EV", "✗ **failed**"] in rows
+    assert ["shop 0: ratio", "✗ failed, not demanded at moderate"] in rows
 
 
 def test_names_cannot_break_the_table() -> None:
@@ -103,5 +140,5 @@ def test_names_cannot_break_the_table() -> None:
 
 
 if __name__ == "__main__":
-    for each in (promote, keep, block, first):
+    for each in ALL:
         (GOLDEN / f"{each.__name__}.md").write_text(report.summary(each()) + "\n", encoding="utf-8")

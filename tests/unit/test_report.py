@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ from unit import mini_project
 from unit.test_policy import GOOD
 from unit.test_release import RECORD
 
-from modelyard import card, checklist, git, history, policy, release, report
+from modelyard import card, checklist, git, history, policy, promote, registry, release, report, state
 from modelyard.card import Around
 from modelyard.checklist import Answer, Answers, Review
 from modelyard.errors import UsageError
 from modelyard.history import Entry
 from modelyard.outcome import Outcome
+from modelyard.person import Approval, Person
 from modelyard.project import CARD, RELEASE, Project
 
 GOLDEN = Path(__file__).parent / "golden" / "card"
@@ -44,6 +47,55 @@ def test_the_audit_record_names_every_release(succeeded: Project, monkeypatch: p
     assert [entry["approved_by"] for entry in entries] == ["Test", "Test"]
     assert table.startswith("**2 releases**")
     assert len(table.splitlines()) == 6
+
+
+def test_the_audit_record_names_all_who_approved(succeeded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one release promote noted them, of the other git knows them; a signature counts for the release that it follows."""
+    monkeypatch.chdir(succeeded.root)
+    merged = git.run("log", "-1", "--format=%cI", cwd=succeeded.root)
+    for name in ("Ann <ann@example.org>", "Test <other@example.org>"):
+        git.run("commit", "--quiet", "--allow-empty", "-m", f"Sign\n\nApproved-by: {name}", cwd=succeeded.root)
+    signed = git.run("log", "-1", "--format=%cI", "HEAD~1", cwd=succeeded.root)
+    connection = registry.connect(succeeded.root / state.FOLDER)
+    registry.set_tags(
+        connection, "mini", "1", {promote.APPROVED: "bob (review; risk), Eve <eve@example.org> (trailer 2013-03-02T00:00:00+00:00)"}
+    )
+
+    newest, oldest = json.loads(said("audit", "--json"))
+    rows = said().splitlines()[-2:]
+
+    assert oldest["approvals"] == [
+        {"name": "", "id": "bob", "roles": ["risk"], "how": "review", "when": None},
+        {"name": "Eve", "id": "eve@example.org", "roles": [], "how": "trailer", "when": "2013-03-02T00:00:00+00:00"},
+    ]
+    assert newest["approvals"] == [
+        {"name": "Test", "id": "test@example.com", "roles": [], "how": "commit", "when": iso(merged)},
+        {"name": "Ann", "id": "ann@example.org", "roles": [], "how": "trailer", "when": iso(signed)},
+    ]
+    assert (newest["approved_by"], oldest["approved_by"]) == ("Test, Ann", "bob, Eve")
+    assert rows[0].endswith(f"| Test (commit {iso(merged)[:10]}), Ann (trailer {iso(signed)[:10]}) |")
+    assert rows[1].endswith("| bob (review; risk), Eve (trailer 2013-03-02) |")
+
+
+def iso(date: str) -> str:
+    return datetime.fromisoformat(date).astimezone(UTC).isoformat()
+
+
+def test_without_a_registry_git_says_who_approved(succeeded: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    """And what could not be asked is said; whom no human name stands for is not known, and a policy is no person."""
+    record = release.read((succeeded.root / RELEASE).read_bytes())
+    for version, author, approved_by in (("3", f"modelyard <{git.NOBODY}>", None), ("4", "Test <test@example.com>", "policy: risk low")):
+        model = record.model.model_copy(update={"version": version})
+        (succeeded.root / RELEASE).write_text(release.write(record.model_copy(update={"model": model, "approved_by": approved_by})))
+        git.run("commit", "--quiet", "--all", "-m", "Release", "--author", author, cwd=succeeded.root)
+    shutil.rmtree(succeeded.root / state.FOLDER)
+
+    entries = history.approved(succeeded)
+
+    assert [[each.person.name for each in entry.approvals] for entry in entries] == [["risk low"], [], ["Test"], ["Test"]]
+    assert entries[0].approvals[0].how == "policy"
+    assert history.names(entries[1]) == "not known"
+    assert "There is no registry here, so git says who approved" in capfd.readouterr().err
 
 
 def test_a_record_that_cannot_be_read_does_not_hide_the_others(succeeded: Project) -> None:
@@ -73,9 +125,10 @@ def test_the_card_is_that_of_the_release(succeeded: Project, monkeypatch: pytest
     assert f"| roc_auc | {judged.challenger:.4f} (" in body
     assert f" | {judged.champion:.4f} (" in body
     assert "| `data/raw/2013-03.parquet` | 1,240 | " in body
-    assert re.search(r"\| \d{4}-\d\d-\d\d \| release \| 1 \| roc_auc 0\.\d{4} \| moderate \| Test \|", body)
+    assert re.search(r"\| (\d{4}-\d\d-\d\d) \| release \| 1 \| roc_auc 0\.\d{4} \| moderate \| Test \(commit \d{4}-\d\d-\d\d\) \|", body)
     assert "risk level moderate requires none" in body
     assert "{{" not in card
+    assert "\n\n\n" not in card
 
 
 def parts(card: str) -> tuple[dict[str, Any], str]:
@@ -85,7 +138,7 @@ def parts(card: str) -> tuple[dict[str, Any], str]:
     return yaml.safe_load(header), body.lstrip()
 
 
-def golden(**change: Any) -> str:
+def golden(*, answered: bool = True, **change: Any) -> str:
     evaluation = json.loads((GOLDEN / "evaluate.json").read_text())
     record = release.read(yaml.safe_dump(RECORD | {"risk": "high"}))
     risk = {"probability": "possible", "impact": "major", "owner": "Ann | Bob", "purpose": "Warns of <b>late</b> flights."}
@@ -104,7 +157,7 @@ def golden(**change: Any) -> str:
         versions={"numpy": "2.3.1", "onnxruntime": "1.23.0"},
         rows={"data/raw/2013-01.parquet": 27004},
         releases=entries(12),
-        checklist=checklist.judge(answers, "high", {"data": "c", "model": "c", "use": "c"}),
+        checklist=checklist.judge(answers if answered else Answers(), "high", {"data": "c", "model": "c", "use": "c"}),
     )
     return card.render(record, evaluation | change, rules, around)
 
@@ -113,7 +166,13 @@ def entries(number: int) -> list[Entry]:
     """Releases, the newest first; the newest puts the third back."""
     versions = ["3", *map(str, range(number, 0, -1))][:number]
     records = [release.read(yaml.safe_dump({**RECORD, "model": {**RECORD["model"], "version": version}})) for version in versions]
-    return [Entry("c" * 40, datetime(2013, 3, 31 - day, tzinfo=UTC), "Eve [x](y)", record) for day, record in enumerate(records)]
+    eve = Person("Eve [x](y)", "eve@example.org")
+    dates = [datetime(2013, 3, 31 - day, tzinfo=UTC) for day in range(len(records))]
+    told = [[Approval(eve, "commit", date), Approval(Person("", "bob"), "review", None, ("risk",))] for date in dates]
+    return [
+        Entry("c" * 40, date, eve, record, is_rollback=not day, approvals=told[day] if day < 5 else [])
+        for day, (date, record) in enumerate(zip(dates, records, strict=True))
+    ]
 
 
 def test_a_golden_evaluation_gives_a_golden_card() -> None:
@@ -137,6 +196,29 @@ def test_the_header_is_what_model_hubs_read() -> None:
     assert result["task"] == {"type": "tabular-classification"}
     assert result["dataset"] == {"type": "m", "name": "m, hold-out 2013-03-11 to 2013-04-01", "split": "test"}
     assert {"type": "brier_score", "name": "brier", "value": 0.151235} in result["metrics"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"answered": False},
+        *({part: None} for part in ("segments", "fairness", "champion", "inputs")),
+        *({part: []} for part in ("checks", "importance", "reasons")),
+        {"answered": False, "fairness": None, "reasons": [], "checks": [], "segments": None},
+    ],
+    ids=lambda change: "-".join(change) or "whole",
+)
+def test_parts_of_the_card_are_one_blank_line_apart(change: dict[str, Any]) -> None:
+    """Headings, texts, lists and tables, whichever of them a release has; each attribute has a table of its own."""
+    attributes = json.loads((GOLDEN / "evaluate.json").read_text())["fairness"]["attributes"]
+
+    body = parts(golden(**{"fairness": {"attributes": attributes * 2}, **change}))[1]
+
+    kinds = [line[:1] if line[:1] in ("", "#", "|", "-") else "text" for line in body.splitlines()]
+    apart = [(first, second) for first, second in pairwise(kinds) if first != second and "" not in (first, second)]
+    assert apart == []
+    assert "\n\n\n" not in body
 
 
 @pytest.mark.parametrize(

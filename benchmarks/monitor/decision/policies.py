@@ -67,7 +67,7 @@ class World:
         inside = self.stream.rows(start, week)
         day, label = self.stream.day[inside], self.stream.label[inside]
         fresh = np.concatenate([self.stream.scores((0, each), each, each + 1) for each in range(start, week)])
-        found = paired.compare("roc_auc", True, day, label, fresh, self.stream.scores(live, start, week), performance.DRAW)
+        found = paired.compare("roc_auc", True, day, label, fresh, self.stream.scores(live, start, week), paired.TWO_SIDED)
         if found.difference >= REAL and found.lower > 0:
             return "yes"
         return "no" if found.upper < REAL else "undetermined"

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
-from modelyard.evaluate import curves, decision, fairness, gate, metrics, report, segments, tables
+from modelyard.evaluate import decision, gate, report, scores, tables
 from modelyard.evaluate.check import Check
-from modelyard.evaluate.gate import Rows
-from modelyard.evaluate.paired import Draw
 from modelyard.evaluate.report import Evaluation
+from modelyard.evaluate.scores import Judged
 from modelyard.policy import Evaluate, Task
 from modelyard.release import sha256
-from modelyard.risk import FAMILIES, Demand
-
-#: Without a project there is no risk level: all that is asked counts, and what cannot be decided does not block.
-DEMAND = Demand(checks=list(FAMILIES), inconclusive="pass", approvers=0)
 
 
-def judge(
-    task: Task,
-    challenger: Path,
-    champion: Path | None,
-    labels: Path,
-    settings: Evaluate,
-    *,
-    independent: bool = False,
-    challengers: int = 1,
-) -> Evaluation:
+@dataclass(frozen=True)
+class Files:
+    """What is judged, and what must be said of it that no file says."""
+
+    task: Task
+    challenger: Path
+    champion: Path | None
+    labels: Path
+    weight: str | None = None  # column of the labels' file
+    independent: bool = False
+    challengers: int = 1
+
+
+def judge(files: Files, settings: Evaluate) -> Evaluation:
     """Judge predictions of one or two models on the same labelled rows.
 
     Raises
@@ -38,72 +38,68 @@ def judge(
         A file cannot be read, or is not what it must be.
     """
     columns = tuple(dict.fromkeys([*settings.segments.columns, *settings.fairness.attributes]))
-    table = tables.read(task, challenger, champion, labels, segments=columns, independent=independent)
-    rows = Rows(table.day, table.label, "groups of rows" if independent else "days")
-    checks = [Check(family="champion", name="rows", status="unknown", message=message) for message in table.missing]
-    values: dict[str, float] = {}
-    ranges: dict[str, report.Range] = {}
-    found, by_segment, by_group = None, None, None
-    if not checks:
-        values = metrics.compute(task, rows.label, table.challenger, metrics.settings(settings))
-        spans = gate.intervals(task, rows, table.challenger, settings)
-        ranges = report.ranges(values, spans)
-        if table.champion is not None:
-            found = gate.against_champion(task, settings, rows, table.challenger, table.champion, challengers=challengers)
-        else:
-            middle = np.median if settings.metric in ("mae", "pinball") else np.mean
-            constant = float(middle(rows.label)) if len(rows.label) else 0.0
-            found = gate.against_constant(task, settings, rows, table.challenger, constant)
-        checks += [found.check, *gate.criteria(task, values, spans, settings.criteria)]
-        draw = Draw(0.975, settings.replicates, settings.seed)
-        groups, given = table.segments, metrics.settings(settings)
-        by_segment = segments.judge(
-            task, settings.metric, groups, rows.day, rows.label, table.challenger, table.champion, settings.segments, draw, given
-        )
-        by_group = fairness.judge(task, groups, rows.day, rows.label, table.challenger, settings.fairness, settings.threshold, draw)
-        checks += [*by_segment.checks, *by_group.checks]
-    inputs = report.Inputs(
-        policy=settings,
-        batches=[report.Batch(path=path.name, sha256=sha256(path)) for path in (labels, challenger, *([champion] if champion else []))],
-        rows=len(rows.label) + table.unlabelled,
-        labelled=len(rows.label),
-        days=rows.days,
-        challengers=challengers,
-        independent_rows=independent,
+    table = tables.read(
+        files.task,
+        files.challenger,
+        files.champion,
+        files.labels,
+        segments=columns,
+        weight=files.weight,
+        independent=files.independent,
     )
-    verdict, reasons = decision.decide(checks, DEMAND)
-    if independent:
+    found = None if table.missing else _judged(files, settings, table)
+    lacking = [Check(family="champion", name="rows", status="unknown", message=message) for message in table.missing]
+    checks = found.checks if found else lacking
+    verdict, reasons = decision.decide(checks, decision.EVERYTHING)
+    if files.independent:
         reasons = [*reasons, "This assumes independent rows: where rows of one day are alike, it promotes too often."]
+    new, old = (found.challenger, found.champion) if found else (None, None)
     return Evaluation(
         verdict=verdict,
         reasons=reasons,
-        task=task,
+        task=files.task,
         metric=settings.metric,
         rule=settings.rule,
-        superior=bool(found and found.superior),
+        superior=bool(found and found.first.superior),
         risk=None,
-        challenger=report.Challenger(
-            sha256=sha256(challenger),
-            metrics=values,
-            ranges=ranges,
-            curves=curves.of(task, rows.label, table.challenger) if values else curves.Curves(),
-        ),
-        champion=_champion(task, settings, champion, rows, table.champion) if champion else None,
-        comparison=found.comparison if found else None,
+        challenger=report.Challenger(sha256=sha256(files.challenger), **(vars(new) if new else {"metrics": {}})),
+        champion=report.Champion(sha256=sha256(files.champion), version="", **(vars(old) if old else {"metrics": {}}))
+        if files.champion
+        else None,
+        comparison=found.first.comparison if found else None,
         checks=checks,
-        segments=by_segment,
-        fairness=by_group,
+        segments=found.segments if found else None,
+        fairness=found.fairness if found else None,
         holdout=_span(table),
-        inputs=inputs,
+        inputs=_inputs(files, settings, table),
     )
 
 
-def _champion(task: Task, settings: Evaluate, path: Path, rows: Rows, score: np.ndarray | None) -> report.Champion:
-    if score is None or np.isnan(score).any():
-        return report.Champion(sha256=sha256(path), version="", metrics={})
-    values = metrics.compute(task, rows.label, score, metrics.settings(settings))
-    spans = report.ranges(values, gate.intervals(task, rows, score, settings))
-    return report.Champion(sha256=sha256(path), version="", metrics=values, ranges=spans, curves=curves.of(task, rows.label, score))
+def _judged(files: Files, settings: Evaluate, table: tables.Table) -> Judged:
+    rows, task = table.rows, files.task
+    if table.champion is not None:
+        first = gate.against_champion(task, settings, rows, table.challenger, table.champion, challengers=files.challengers)
+    else:
+        always = scores.constant(task, settings.metric, rows.label)
+        if task == "multiclass":  # the last classes may be without a label
+            always = np.pad(np.atleast_1d(always), (0, table.challenger.shape[1] - np.size(always)))
+        first = gate.against_constant(task, settings, rows, table.challenger, always)
+    return scores.judge(task, settings, rows, table.segments, table.challenger, table.champion, first)
+
+
+def _inputs(files: Files, settings: Evaluate, table: tables.Table) -> report.Inputs:
+    labelled = len(table.rows.label)
+    given = [path for path in (files.labels, files.challenger, files.champion) if path]
+    return report.Inputs(
+        policy=settings,
+        batches=[report.Batch(path=path.name, sha256=sha256(path)) for path in given],
+        rows=labelled + table.unlabelled,
+        labelled=labelled,
+        days=table.rows.days,
+        challengers=files.challengers,
+        independent_rows=files.independent,
+        weight=files.weight or "",
+    )
 
 
 def _span(table: tables.Table) -> tuple[datetime, datetime] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,8 @@ from modelyard import champion as champions
 from modelyard import checklist, dataset, history, jsonfile, validate
 from modelyard.errors import DataError, ModelyardError
 from modelyard.evaluate import (
-    curves,
     decision,
     dependence,
-    fairness,
     gate,
     importance,
     leakage,
@@ -22,15 +22,15 @@ from modelyard.evaluate import (
     readiness,
     report,
     robustness,
-    segments,
+    scores,
 )
 from modelyard.evaluate.check import Check
 from modelyard.evaluate.gate import Compared, Rows
-from modelyard.evaluate.paired import Draw
 from modelyard.predictions import challenger as challenger_of
 from modelyard.predictions import of_champion
 from modelyard.project import MODEL, Project
 from modelyard.release import sha256
+from modelyard.serving import read_examples
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,26 +64,12 @@ def judge(project: Project, champion: Champion | None) -> Evaluation:
     score = predict(frame)
     digest = sha256(project.root / MODEL)
     challengers = _tried(project, split, digest)
-    values = metrics.compute(policy.task, label, score, metrics.settings(settings))
-    ranges = gate.intervals(policy.task, rows, score, settings)
-    rival, refusal = _predicted(champion, frame, split) if champion else (None, "")
-    same = champion is not None and champion.release.model.sha256 == digest
-    if refusal:
-        first = Compared(Check(family="champion", name="champion", status="unknown", message=refusal))
-    elif rival is not None:
-        first = gate.against_champion(policy.task, settings, rows, score, rival, same=same, challengers=challengers)
-    else:
-        first = gate.against_constant(policy.task, settings, rows, score, _constant(project, split))
-    checks = [first.check, *gate.criteria(policy.task, values, ranges, settings.criteria)]
-    if champion and first.comparison and settings.rule == "non-inferior" and not first.superior:
-        checks += _anchored(project, champion, rows, frame, score, challengers)
-    draw, schema = Draw(0.975, settings.replicates, settings.seed), validate.schema(project).model
+    rival = _asked(project, champion, frame, split) if champion else _Rival()
+    first = _compared(project, split, rows, score, rival, digest, challengers)
     groups = {name: frame[name].to_numpy() for name in frame.columns if name not in (policy.data.label, policy.data.time)}
+    judged = scores.judge(policy.task, settings, rows, groups, score, rival.score, first)
+    beside = partial(of_champion, champion) if champion and rival.score is not None and not rival.lacks else None
     features = [name for name in frame.columns if name != policy.data.label]
-    by_segment = segments.judge(
-        policy.task, settings.metric, groups, day, label, score, rival, settings.segments, draw, metrics.settings(settings)
-    )
-    by_group = fairness.judge(policy.task, groups, day, label, score, settings.fairness, settings.threshold, draw)
     lives_on = importance.compare(
         policy.task,
         settings.metric,
@@ -92,10 +78,92 @@ def judge(project: Project, champion: Champion | None) -> Evaluation:
         day,
         features,
         predict,
-        partial(of_champion, champion) if champion and rival is not None else None,
+        beside,
         given=metrics.settings(settings),
         seed=settings.seed,
     )
+    checks = [
+        *judged.checks,
+        *_anchored(project, champion, rows, frame, score, first, challengers),
+        *_behaviour(project, split, frame, features, score, predict),
+        *_ready(project),
+        *checklist.of(project).checks,
+    ]
+    verdict, reasons = decision.decide(checks, policy.risk.demand)
+    return report.Evaluation(
+        verdict=verdict,
+        reasons=reasons,
+        task=policy.task,
+        metric=settings.metric,
+        rule=settings.rule,
+        superior=first.superior,
+        risk=policy.risk.level,
+        demand=policy.risk.demand,
+        challenger=report.Challenger(sha256=digest, **vars(judged.challenger)),
+        champion=_champion(champion, judged.champion) if champion else None,
+        comparison=first.comparison,
+        checks=checks,
+        segments=judged.segments,
+        fairness=judged.fairness,
+        importance=lives_on,
+        dependence=dependence.partial(frame, [each.column for each in lives_on], predict, beside),
+        holdout=(split.start, split.end),
+        inputs=_inputs(project, split, day, challengers),
+    )
+
+
+@dataclass(frozen=True)
+class _Rival:
+    """The champion's answer: its scores, or why there are none."""
+
+    score: np.ndarray | None = None
+    refusal: str = ""
+    unreadable: bool = False  # the refusal is that it cannot read these rows
+    lacks: tuple[str, ...] = ()  # columns that it was asked without
+    sha256: str = ""
+
+
+def _asked(project: Project, champion: Champion, frame: pd.DataFrame, split: Split) -> _Rival:
+    """Ask the champion for the hold-out; what is gone from the data since is given as missing, if the policy says so."""
+    digest, until = champion.release.model.sha256, champion.release.evaluation.holdout[0]
+    if until > split.start:
+        known = f"The champion was trained on rows up to {until:%Y-%m-%d}, and would know the hold-out from {split.start:%Y-%m-%d}."
+        return _Rival(refusal=known, sha256=digest)
+    lacks: tuple[str, ...] = ()
+    try:
+        if project.policy.evaluate.unreadable == "score":
+            lacks = tuple(name for name in read_examples(champion.examples)[0][0] if name not in frame.columns)
+            frame = frame.assign(**dict.fromkeys(lacks, np.nan))
+        return _Rival(of_champion(champion, frame), lacks=lacks, sha256=digest)
+    except ModelyardError as error:
+        return _Rival(refusal=f"The champion cannot be asked: {error.what}", unreadable=True, sha256=digest)
+
+
+def _compared(project: Project, split: Split, rows: Rows, score: np.ndarray, rival: _Rival, digest: str, challengers: int) -> Compared:
+    """The challenger against the champion; against a constant where there is none."""
+    task, settings = project.policy.task, project.policy.evaluate
+    if rival.score is not None:
+        found = gate.against_champion(task, settings, rows, score, rival.score, same=rival.sha256 == digest, challengers=challengers)
+        gone = ", ".join(rival.lacks)
+        return found.saying(f"The data hold no {gone} any more: the champion was asked with that missing." if gone else "")
+    if rival.refusal and not (rival.unreadable and settings.unreadable == "score"):
+        return Compared(Check(family="champion", name="champion", status="unknown", message=rival.refusal))
+    label = split.train[project.policy.data.label].to_numpy(dtype=float, na_value=np.nan)
+    found = gate.against_constant(task, settings, rows, score, scores.constant(task, settings.metric, label))
+    return found.saying(f"{rival.refusal} By the policy (unreadable: score) a constant stands in its place." if rival.refusal else "")
+
+
+def _behaviour(
+    project: Project,
+    split: Split,
+    frame: pd.DataFrame,
+    features: list[str],
+    score: np.ndarray,
+    predict: Callable[[pd.DataFrame], np.ndarray],
+) -> list[Check]:
+    """Does it break, and is it too good to be true?"""
+    policy, settings = project.policy, project.policy.evaluate
+    schema = validate.schema(project).model
     firm = robustness.judge(
         policy.task,
         predict,
@@ -118,34 +186,14 @@ def judge(project: Project, champion: Champion | None) -> Evaluation:
         predict=predict,
         limit=settings.too_good,
     )
+    return [*firm.checks, *leaks.checks]
+
+
+def _ready(project: Project) -> list[Check]:
+    """Is it quick and small enough where it serves?"""
     ready = readiness.of(project)
     jsonfile.write(project.report(READINESS), ready)
-    checks += [*by_segment.checks, *by_group.checks, *firm.checks, *leaks.checks, *map(_timeless, ready.checks)]
-    checks += checklist.of(project).checks
-    verdict, reasons = decision.decide(checks, policy.risk.demand)
-    return report.Evaluation(
-        verdict=verdict,
-        reasons=reasons,
-        task=policy.task,
-        metric=settings.metric,
-        rule=settings.rule,
-        superior=first.superior,
-        risk=policy.risk.level,
-        challenger=report.Challenger(
-            sha256=digest, metrics=values, ranges=report.ranges(values, ranges), curves=curves.of(policy.task, label, score)
-        ),
-        champion=_champion(project, champion, rows, rival) if champion else None,
-        comparison=first.comparison,
-        checks=checks,
-        segments=by_segment,
-        fairness=by_group,
-        importance=lives_on,
-        dependence=dependence.partial(
-            frame, [each.column for each in lives_on], predict, partial(of_champion, champion) if champion and rival is not None else None
-        ),
-        holdout=(split.start, split.end),
-        inputs=_inputs(project, split, day, challengers),
-    )
+    return [_timeless(check) for check in ready.checks]
 
 
 def _timeless(check: Check) -> Check:
@@ -184,29 +232,12 @@ def _tried(project: Project, split: Split, digest: str) -> int:
     return len({digest, *(tags["model.sha256"] for _, tags in runs if tags.get("holdout") == tag and "model.sha256" in tags)})
 
 
-def _predicted(champion: Champion, frame: pd.DataFrame, split: Split) -> tuple[np.ndarray | None, str]:
-    """What the champion says of the hold-out; or None, and why it cannot be asked."""
-    if champion.release.evaluation.holdout[0] > split.start:
-        until = champion.release.evaluation.holdout[0]
-        return (
-            None,
-            f"The champion was trained on rows up to {until:%Y-%m-%d}, and would know the hold-out from {split.start:%Y-%m-%d}.",
-        )
-    try:
-        return of_champion(champion, frame), ""
-    except ModelyardError as error:
-        return None, f"The champion cannot be asked: {error.what}"
-
-
-def _constant(project: Project, split: Split) -> float:
-    """What a model says that knows only the training labels: their mean, or for absolute errors their median."""
-    label = split.train[project.policy.data.label].to_numpy(dtype=float, na_value=np.nan)
-    middle = np.nanmedian if project.policy.evaluate.metric in ("mae", "pinball") else np.nanmean
-    return float(middle(label)) if (~np.isnan(label)).any() else 0.0
-
-
-def _anchored(project: Project, champion: Champion, rows: Rows, frame: pd.DataFrame, score: np.ndarray, challengers: int) -> list[Check]:
-    """The comparison with the last release that was superior, where that is not the champion itself."""
+def _anchored(
+    project: Project, champion: Champion | None, rows: Rows, frame: pd.DataFrame, score: np.ndarray, first: Compared, challengers: int
+) -> list[Check]:
+    """By the rule non-inferior: the comparison with the last release that was superior, where that is not the champion itself."""
+    if champion is None or first.comparison is None or first.superior or project.policy.evaluate.rule != "non-inferior":
+        return []
     entry = next((entry for entry in history.releases(project.root) if entry.release.evaluation.superior is not False), None)
     if entry is None or entry.release.model.sha256 == champion.release.model.sha256:
         return []
@@ -221,14 +252,9 @@ def _anchored(project: Project, champion: Champion, rows: Rows, frame: pd.DataFr
     return [gate.against_anchor(project.policy.task, project.policy.evaluate, rows, score, other, challengers=challengers).check]
 
 
-def _champion(project: Project, champion: Champion, rows: Rows, score: np.ndarray | None) -> report.Champion:
-    task, settings, record = project.policy.task, project.policy.evaluate, champion.release.model
-    if score is None:
-        return report.Champion(sha256=record.sha256, version=record.version, metrics={})
-    values = metrics.compute(task, rows.label, score, metrics.settings(settings))
-    spans = report.ranges(values, gate.intervals(task, rows, score, settings))
-    drawn = curves.of(task, rows.label, score)
-    return report.Champion(sha256=record.sha256, version=record.version, metrics=values, ranges=spans, curves=drawn)
+def _champion(champion: Champion, found: scores.Model | None) -> report.Champion:
+    record = champion.release.model
+    return report.Champion(sha256=record.sha256, version=record.version, **(vars(found) if found else {"metrics": {}}))
 
 
 def _inputs(project: Project, split: Split, day: np.ndarray, challengers: int) -> report.Inputs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -24,3 +26,17 @@ class Check(BaseModel):
     upper: float | None = Field(None, description="Upper end of it.")
     limit: str = Field("", description="What is demanded, in words; empty where nothing is.")
     why: str = Field("", description="Why it matters, half a sentence.")
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the checks of one family, so that why each matters stands in one place."""
+
+    family: Family
+    why: Mapping[str, str]  # of each name
+    otherwise: str = ""  # of names that are not listed
+
+    def __call__(self, name: str, status: Status, message: str, value: float | None = None, limit: str = "") -> Check:
+        """Make one check."""
+        why = self.why.get(name, self.otherwise)
+        return Check(family=self.family, name=name, status=status, message=message, value=value, limit=limit, why=why)

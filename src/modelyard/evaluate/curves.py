@@ -32,7 +32,7 @@ class Curves(BaseModel):
 
 def of(task: Task, label: np.ndarray, score: np.ndarray) -> Curves:
     """Curves of (n,) labels and scores, at most 101 points each."""
-    if not len(label):
+    if not len(label) or task == "multiclass":
         return Curves()
     if task == "regression":
         shares = np.linspace(0, 1, _POINTS + 1)

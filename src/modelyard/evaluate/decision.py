@@ -10,9 +10,23 @@ from collections.abc import Sequence
 from typing import Literal
 
 from modelyard.evaluate.check import Check
-from modelyard.risk import Demand
+from modelyard.risk import FAMILIES, Demand, Family
 
 Verdict = Literal["promote", "keep", "block"]
+
+#: Without a project there is no risk level: all that is asked counts, and what cannot be decided does not block.
+EVERYTHING = Demand(checks=list(FAMILIES), inconclusive="pass", approvers=0)
+
+
+def counts(family: Family, demand: Demand) -> bool:
+    """Whether the verdict depends on a family: on what is demanded, and on the comparison always."""
+    return family == "champion" or family in demand.checks
+
+
+def blocks(check: Check, demand: Demand) -> bool:
+    """Whether a check alone makes the verdict ``block``; a comparison that could not be decided makes it ``keep``."""
+    undecided = check.status == "inconclusive" and check.family != "champion" and demand.inconclusive == "block"
+    return counts(check.family, demand) and (check.status in ("failed", "unknown") or undecided)
 
 
 def decide(checks: Sequence[Check], demand: Demand) -> tuple[Verdict, list[str]]:
@@ -25,11 +39,9 @@ def decide(checks: Sequence[Check], demand: Demand) -> tuple[Verdict, list[str]]
     demand
         Of the risk level: families that must pass, and what an undecided check does.
     """
-    asked = [check for check in checks if check.family in demand.checks and check.family != "champion"]
     rivals = [check for check in checks if check.family == "champion"]
-    bad = {"failed", "unknown"} | ({"inconclusive"} if demand.inconclusive == "block" else set())
-    wrong = [check for check in rivals if check.status in ("failed", "unknown")]
-    wrong += sorted((check for check in asked if check.status in bad), key=lambda check: check.status != "failed")
+    wrong = [check for check in checks if blocks(check, demand)]
+    wrong.sort(key=lambda check: 0 if check.family == "champion" else 1 if check.status == "failed" else 2)
     told = [check.message for check in rivals]
     aside = [check for check in checks if check.status == "failed" and check not in wrong]
     noted = [f"Not demanded at this risk level, but failed: {', '.join(f'{c.family} {c.name}' for c in aside)}."] if aside else []

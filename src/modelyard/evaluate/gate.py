@@ -8,21 +8,20 @@ up, against the last release that was superior. Several challengers tried on one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from modelyard.evaluate import metrics, paired
 from modelyard.evaluate.check import Check
-from modelyard.evaluate.paired import Comparison, Draw, Interval
+from modelyard.evaluate.paired import TWO_SIDED, Comparison, Interval
 from modelyard.policy import METRICS, Bound, Evaluate, Task
 
 #: With fewer days there is no verdict between two models.
 MINIMUM_DAYS = 10
 _ERROR = 0.05
-_TOLD = 500  # bootstrap replicates for a metric that decides nothing
 _LEAST = {"r2": -np.inf}  # no other metric is below 0
-_MOST = dict.fromkeys(("roc_auc", "average_precision", "brier", "calibration_error", "f_beta", "r2"), 1.0)
+_MOST = dict.fromkeys(("roc_auc", "average_precision", "brier", "calibration_error", "f_beta", "r2", "accuracy", "macro_f1"), 1.0)
 _WHY_CRITERION = "set before training: below it the model is of no use, however it compares"
 _WHY_CHAMPION = "rows of one day are alike, so days are compared; a plain comparison promotes half of all models that are no better"
 _WHY_ANCHOR = "each release may be a little worse than the one before; all together may not"
@@ -38,17 +37,25 @@ class Rows:
     day
         (n,) whole numbers, equal for rows of one day (or one other block that is independent of the rest).
     label
-        (n,) none missing.
+        (n,) none missing; of classes their numbers.
+    weight
+        (n,) how much each row counts; default 1.
     """
 
     day: np.ndarray
     label: np.ndarray
     blocks: str = "days"  # what the blocks are called
+    weight: np.ndarray | None = field(default=None)
 
     @property
     def days(self) -> int:
         """Number of days."""
         return len(np.unique(self.day))
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Some of the rows."""
+        weight = self.weight[rows] if self.weight is not None else None
+        return Rows(self.day[rows], self.label[rows], self.blocks, weight)
 
 
 @dataclass(frozen=True)
@@ -59,21 +66,20 @@ class Compared:
     comparison: Comparison | None = None  # at the confidence of the rule
     superior: bool = False  # the two-sided 95 % interval lies above 0
 
+    def saying(self, more: str) -> Compared:
+        """The same, with one more sentence."""
+        message = f"{self.check.message} {more}" if more else self.check.message
+        return replace(self, check=self.check.model_copy(update={"message": message}))
+
 
 def intervals(task: Task, rows: Rows, score: np.ndarray, settings: Evaluate) -> dict[str, Interval]:
-    """Each metric of the task with its two-sided 95 % interval over days; left out where it has none.
-
-    A metric that decides nothing is only told: fewer replicates do for it.
-    """
-    deciding = {settings.metric, *settings.criteria}
+    """Each metric of the task with its two-sided 95 % interval over days; left out where it has none."""
     found = {}
     for name in METRICS[task]:
         if metrics.undefined(name, rows.label):
             continue
-        replicates = settings.replicates if name in deciding else min(settings.replicates, _TOLD)
-        draw = Draw(confidence=1 - _ERROR / 2, replicates=replicates, seed=settings.seed)
         try:
-            span = paired.interval(name, rows.day, rows.label, score, draw, metrics.settings(settings))
+            span = paired.interval(name, rows.day, rows.label, score, TWO_SIDED, metrics.settings(settings), rows.weight)
             found[name] = replace(span, lower=max(span.lower, _LEAST.get(name, 0.0)), upper=min(span.upper, _MOST.get(name, np.inf)))
         except ValueError:  # too few days: there is a value, and no interval
             continue
@@ -134,10 +140,10 @@ def against_anchor(
     return _compared(task, settings, rows, challenger, anchor, "the last superior release", challengers=challengers)
 
 
-def against_constant(task: Task, settings: Evaluate, rows: Rows, challenger: np.ndarray, constant: float) -> Compared:
-    """Whether the first model beats one that always says the same; where it does not, that is a failure."""
+def against_constant(task: Task, settings: Evaluate, rows: Rows, challenger: np.ndarray, constant: float | np.ndarray) -> Compared:
+    """Whether the first model beats one that always says the same (of classes, their shares); where it does not, that is a failure."""
     settings = settings.model_copy(update={"rule": "superior"})
-    found = _compared(task, settings, rows, challenger, np.full(len(challenger), constant), "baseline")
+    found = _compared(task, settings, rows, challenger, np.broadcast_to(constant, challenger.shape), "baseline")
     status = {"inconclusive": "failed"}.get(found.check.status, found.check.status)
     return Compared(found.check.model_copy(update={"status": status}), found.comparison, found.superior)
 
@@ -194,5 +200,4 @@ def _compared(
 
 
 def _by(settings: Evaluate, up: bool, rows: Rows, first: np.ndarray, second: np.ndarray, confidence: float) -> Comparison:
-    draw = Draw(confidence, settings.replicates, settings.seed)
-    return paired.compare(settings.metric, up, rows.day, rows.label, first, second, draw, metrics.settings(settings))
+    return paired.compare(settings.metric, up, rows.day, rows.label, first, second, confidence, metrics.settings(settings), rows.weight)

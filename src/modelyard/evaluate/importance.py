@@ -4,19 +4,15 @@ The loss of column :math:`j` is :math:`L_j = \pm(M(y, f(X)) - M(y, f(X_{\pi j}))
 :math:`X_{\pi j}` is :math:`X` with column :math:`j` in random order. Columns that say the same share their importance: each is small
 where the other can stand in for it.
 
-Its interval is over days, as all intervals of the gate: with the multiplicities :math:`c_d` of :mod:`.statistic`, :math:`L_j(c)` is a
-difference of two metrics on the same days, and
-
-.. math:: L_j \mp t_{D-1,\,0.975}\, s, \qquad s^2 = \frac{D}{D-1} \sum_d \left(\frac{\partial L_j}{\partial c_d}\right)^2 .
-
-The rows of a day get values from all over the table, so :math:`s` holds the chance of the shuffle too. What changed between two models is
-the difference of their losses, by the same shuffles and days; many columns are looked at, so one interval in twenty misses by chance.
+Its interval is over days, by the jackknife of :func:`modelyard.evaluate.paired.compare`: :math:`L_j` is a difference of two metrics on
+the same days. The rows of a day get values from all over the table, so that its standard error holds the chance of the shuffle too.
+What changed between two models is the difference of their losses, by the same shuffles and days; many columns are looked at, so one
+interval in twenty misses by chance.
 
 References
 ----------
 L. Breiman, "Random forests", Machine Learning 45 (2001); A. Fisher, C. Rudin, F. Dominici, "All models are wrong, but many are useful",
-J. Mach. Learn. Res. 20 (2019); B. Efron, "Jackknife-after-bootstrap standard errors and influence functions", J. R. Statist. Soc. B 54
-(1992).
+J. Mach. Learn. Res. 20 (2019).
 """
 
 from __future__ import annotations
@@ -27,10 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, Field
 
-from modelyard.evaluate import metrics, statistic
+from modelyard.evaluate import metrics, paired, statistic
 from modelyard.evaluate.columns import spaced
 from modelyard.evaluate.metrics import DEFAULT, Settings
-from modelyard.evaluate.paired import MINIMUM_DAYS
 from modelyard.policy import METRICS, Task
 
 if TYPE_CHECKING:
@@ -109,15 +104,12 @@ def compare(
         return []
     _, position = np.unique(day[chosen], return_inverse=True)
     sign = 1 if METRICS[task][metric] else -1
-    c = np.ones((1, int(position.max()) + 1))
 
     def losses(predict: Predict) -> np.ndarray:
-        """(columns, 1 + D): the loss, and its slope by the days."""
-        found = []
-        for score in _scores(rows, columns, predict, repeats, seed):
-            value, slope = statistic.build(metric, position, label, score, given)(c)
-            found.append(np.concatenate([value, slope[0]]))
-        each = found[0] - np.array(found[1:]).reshape(len(columns), repeats, -1)
+        """(columns, 1 + D): the loss, and what it is without each day."""
+        found = [statistic.of(metric, position, label, score, given) for score in _scores(rows, columns, predict, repeats, seed)]
+        values = np.array([[each.value, *each.without] for each in found])
+        each = values[0] - values[1:].reshape(len(columns), repeats, -1)
         loss: np.ndarray = sign * each.mean(axis=1)  # of the differences: exactly 0 where a column is not used
         return loss
 
@@ -154,13 +146,10 @@ def by_permutation(
     dict
         Column -> loss in units of the metric; empty where the metric is not defined on these labels.
     """
-    chosen = spaced(len(frame), ROWS)
-    rows, label = frame.iloc[chosen].reset_index(drop=True), label[chosen]
-    if not columns or metrics.undefined(metric, label):
-        return {}
-    values = [metrics.value(metric, label, score, given) for score in _scores(rows, columns, predict, 1, seed)]
-    sign = 1 if METRICS[task][metric] else -1
-    return {name: sign * (values[0] - value) for name, value in zip(columns, values[1:], strict=True)}
+    day = np.zeros(len(frame), dtype=np.int64)
+    found = compare(task, metric, frame, label, day, columns, predict, given=given, repeats=1, seed=seed)
+    losses = {each.column: each.challenger.value for each in found}
+    return {name: losses[name] for name in columns if name in losses}
 
 
 def _scores(rows: pd.DataFrame, columns: Sequence[str], predict: Predict, repeats: int, seed: int) -> list[np.ndarray]:
@@ -196,12 +185,13 @@ def _change(name: str, loss: Loss, first: np.ndarray, second: np.ndarray | None,
 
 
 def _span(loss: np.ndarray) -> tuple[float | None, float | None]:
-    """The 95 % interval of a loss with its slopes by the days; none with too few days."""
-    from scipy.stats import t  # type: ignore[import-untyped]
-
-    value, slope = float(loss[0]), loss[1:]
-    days = len(slope)
-    if days < MINIMUM_DAYS:
+    """The 95 % interval of a loss, from that of all days and those without each; none with too few days."""
+    value, without = float(loss[0]), loss[1:]
+    try:
+        se = paired.spread(value, without, abs(value))
+    except ValueError:  # one day alone holds all rows of a class
         return None, None
-    reach = float(t.ppf(0.975, days - 1) * np.sqrt(days / (days - 1) * (slope**2).sum()))
+    if len(without) < paired.MINIMUM_DAYS:
+        return None, None
+    reach = paired.quantile(paired.TWO_SIDED, len(without)) * se
     return value - reach, value + reach

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from modelyard.evaluate import metrics
-from modelyard.evaluate.check import Check, Status
+from modelyard.evaluate.check import Check, Maker
 from modelyard.evaluate.columns import is_number, is_text, spaced
 from modelyard.policy import Task
 
@@ -278,14 +278,13 @@ def _metric(task: Task) -> str:
     return "roc_auc" if task == "binary" else "r2"
 
 
-_WHY = {
-    "too good": "a model that sees the label in training has nothing to go by when it serves",
-    "single column": "a column that nearly equals the label is usually written after the event",
-    "overlap": "what was learned by heart is no evidence for new rows",
-    "order": "a model that saw the future is judged too well",
-    "known later": "what is not known yet cannot be asked when the prediction is needed",
-}
-
-
-def _check(name: str, status: Status, message: str, value: float | None = None, limit: str = "") -> Check:
-    return Check(family="leakage", name=name, status=status, message=message, value=value, limit=limit, why=_WHY[name])
+_check = Maker(
+    "leakage",
+    {
+        "too good": "a model that sees the label in training has nothing to go by when it serves",
+        "single column": "a column that nearly equals the label is usually written after the event",
+        "overlap": "what was learned by heart is no evidence for new rows",
+        "order": "a model that saw the future is judged too well",
+        "known later": "what is not known yet cannot be asked when the prediction is needed",
+    },
+)

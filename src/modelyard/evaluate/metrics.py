@@ -12,6 +12,9 @@ Beside those of scikit-learn:
 - ``pinball``: mean of :math:`\max(q (y - \hat y), (q - 1)(y - \hat y))` (R. Koenker, G. Bassett, "Regression quantiles", Econometrica
   46, 1978). No key of the policy sets :math:`q`; at 0.5 it is half of ``mae``.
 - ``bias``: :math:`|\overline{\hat y - y}|`; its sign is that of :func:`mean_error`.
+- ``macro_f1``: the mean over classes of their F1; a class that is neither there nor predicted counts 0.
+
+Of classes, labels are 0 .. K-1, and scores a table (n, K) of probabilities; what is predicted is the likeliest.
 """
 
 from __future__ import annotations
@@ -45,29 +48,34 @@ def settings(policy: Evaluate) -> Settings:
     return Settings(policy.threshold, policy.beta, policy.costs)
 
 
-def compute(task: Task, label: np.ndarray, score: np.ndarray, given: Settings = DEFAULT) -> dict[str, float]:
+def compute(
+    task: Task, label: np.ndarray, score: np.ndarray, given: Settings = DEFAULT, weight: np.ndarray | None = None
+) -> dict[str, float]:
     """Every metric of the task that is defined for these rows.
 
     Parameters
     ----------
     label
-        (n,) 0 or 1 for a binary task, else the value.
+        (n,) 0 or 1 for a binary task, the number of the class for a multiclass one, else the value.
     score
-        (n,) probability of 1, or the predicted value.
+        (n,) probability of 1, or the predicted value; (n, K) probabilities of classes.
     given
         Threshold, beta, costs, quantile.
+    weight
+        (n,) how much each row counts; default 1.
 
     Returns
     -------
     dict
         Metric -> value. Left out is what :func:`undefined` names.
     """
-    return {name: value(name, label, score, given) for name in METRICS[task] if not undefined(name, label)}
+    return {name: value(name, label, score, given, weight) for name in METRICS[task] if not undefined(name, label)}
 
 
-def value(name: str, label: np.ndarray, score: np.ndarray, given: Settings = DEFAULT) -> float:
+def value(name: str, label: np.ndarray, score: np.ndarray, given: Settings = DEFAULT, weight: np.ndarray | None = None) -> float:
     """One metric, where :func:`undefined` has nothing to say against it."""
-    return float(_functions(given)[name](label, score))
+    functions = _functions(given) if score.ndim == 1 else _functions_of_classes(score.shape[1])
+    return float(functions[name](label, score, weight))
 
 
 def undefined(name: str, label: np.ndarray) -> str:
@@ -117,6 +125,13 @@ def log_loss(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     return loss
 
 
+def log_loss_of_classes(label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(n,) log loss of each row, of probabilities (n, K)."""
+    tiny = np.finfo(np.float64).eps
+    loss: np.ndarray = -np.log(np.clip(score[np.arange(len(label)), label.astype(np.int64)], tiny, 1 - tiny))
+    return loss
+
+
 def cost(label: np.ndarray, score: np.ndarray, given: Settings) -> np.ndarray:
     """(n,) cost of each row."""
     called = score >= given.threshold
@@ -131,24 +146,48 @@ def pinball(label: np.ndarray, score: np.ndarray, quantile: float) -> np.ndarray
     return loss
 
 
-def _calibration_error(label: np.ndarray, score: np.ndarray) -> float:
-    return float(np.abs(np.bincount(bins(score), weights=label - score)).sum() / len(label))
+def _calibration_error(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None) -> float:
+    weight = np.ones(len(label)) if weight is None else weight
+    return float(np.abs(np.bincount(bins(score), weights=weight * (label - score))).sum() / weight.sum())
 
 
-def _functions(given: Settings) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+def _average(values: np.ndarray, weight: np.ndarray | None) -> float:
+    return float(np.average(values, weights=weight))
+
+
+#: Labels, scores, weights -> value.
+_Function = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
+
+
+def _functions(given: Settings) -> dict[str, _Function]:
     from sklearn import metrics
 
     return {
-        "roc_auc": metrics.roc_auc_score,
-        "average_precision": metrics.average_precision_score,
-        "brier": lambda label, score: float(np.mean((score - label) ** 2)),
-        "log_loss": lambda label, score: metrics.log_loss(label, score, labels=[0, 1]),
+        "roc_auc": lambda label, score, weight: metrics.roc_auc_score(label, score, sample_weight=weight),
+        "average_precision": lambda label, score, weight: metrics.average_precision_score(label, score, sample_weight=weight),
+        "brier": lambda label, score, weight: _average((score - label) ** 2, weight),
+        "log_loss": lambda label, score, weight: metrics.log_loss(label, score, labels=[0, 1], sample_weight=weight),
         "calibration_error": _calibration_error,
-        "f_beta": lambda label, score: metrics.fbeta_score(label, score >= given.threshold, beta=given.beta, zero_division=0),
-        "cost": lambda label, score: float(cost(label, score, given).mean()),
-        "mae": metrics.mean_absolute_error,
-        "rmse": metrics.root_mean_squared_error,
-        "r2": metrics.r2_score,
-        "pinball": lambda label, score: metrics.mean_pinball_loss(label, score, alpha=given.quantile),
-        "bias": lambda label, score: abs(mean_error(label, score)),
+        "f_beta": lambda label, score, weight: metrics.fbeta_score(
+            label, score >= given.threshold, beta=given.beta, zero_division=0, sample_weight=weight
+        ),
+        "cost": lambda label, score, weight: _average(cost(label, score, given), weight),
+        "mae": lambda label, score, weight: metrics.mean_absolute_error(label, score, sample_weight=weight),
+        "rmse": lambda label, score, weight: metrics.root_mean_squared_error(label, score, sample_weight=weight),
+        "r2": lambda label, score, weight: metrics.r2_score(label, score, sample_weight=weight),
+        "pinball": lambda label, score, weight: metrics.mean_pinball_loss(label, score, alpha=given.quantile, sample_weight=weight),
+        "bias": lambda label, score, weight: abs(_average(score - label, weight)),
+    }
+
+
+def _functions_of_classes(classes: int) -> dict[str, _Function]:
+    from sklearn import metrics
+
+    every = list(range(classes))
+    return {
+        "log_loss": lambda label, score, weight: metrics.log_loss(label, score, labels=every, sample_weight=weight),
+        "accuracy": lambda label, score, weight: metrics.accuracy_score(label, score.argmax(axis=1), sample_weight=weight),
+        "macro_f1": lambda label, score, weight: metrics.f1_score(
+            label, score.argmax(axis=1), labels=every, average="macro", zero_division=0, sample_weight=weight
+        ),
     }

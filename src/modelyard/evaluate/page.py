@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelyard import policy
-from modelyard.evaluate import chart, sections
+from modelyard.evaluate import chart, decision, report, sections
 from modelyard.evaluate.check import Check, Status
 from modelyard.evaluate.report import Evaluation
 from modelyard.page import figures, template
@@ -24,6 +25,7 @@ MEANS = {
     "block": "Something is wrong, or something needed is missing: the challenger must not be released.",
 }
 _SEVERITY: tuple[Status, ...] = ("failed", "unknown", "inconclusive", "passed", "noted")
+_PASSED = _SEVERITY.index("passed")
 _FOLDER = Path(__file__).parent
 _REASONS = 8
 # Bytes for what may be long, so that a page stays under 300 KB whatever the names are.
@@ -44,6 +46,8 @@ def write(found: Evaluation, path: Path) -> None:
         facts=_facts(found),
         tiles=_tiles(found),
         checks=_checks(found),
+        bearing=partial(report.bearing, found),
+        told=[name for name in FAMILIES if not decision.counts(name, found.demand)],
         value=sections.ranged,
         improvement=_improvement(found),
         metrics=sections.metrics(found),
@@ -97,6 +101,8 @@ def _tiles(found: Evaluation) -> list[Tile]:
     criterion = next((check for check in found.checks if check.family == "criteria" and check.name == found.metric), None)
     rival = f"champion {figures.number(found.champion.metrics.get(found.metric))}" if found.champion else "no champion yet"
     asked = [check for check in found.checks if check.status != "noted"]
+    counted = [check for check in asked if decision.counts(check.family, found.demand)]
+    told = _counts([check for check in asked if check not in counted], without="passed")
     unlabelled = given.rows - given.labelled
     return [
         Tile(
@@ -116,8 +122,9 @@ def _tiles(found: Evaluation) -> list[Tile]:
         Tile(
             name="checks",
             value=f"{sum(check.status == 'passed' for check in asked)} of {len(asked)} passed",
-            more=_counts(asked, without="passed") or "none failed, none undecided",
-            status=min((check.status for check in asked), key=_SEVERITY.index, default="unknown"),
+            more="; ".join(filter(None, [_counts(counted, without="passed"), f"not demanded: {told}" if told else ""]))
+            or "none failed, none undecided",
+            status=min((check.status for check in counted), key=_SEVERITY.index, default="unknown"),
             at="checks",
         ),
         Tile(
@@ -165,9 +172,12 @@ class Family:
 
 
 def _checks(found: Evaluation) -> dict[str, Any]:
-    """By family, those that hold what did not pass first; within one likewise."""
-    worst = {name: min((_rank(check) for check in found.checks if check.family == name), default=9) for name in FAMILIES}
-    ordered = sorted(found.checks, key=lambda check: (min(worst[check.family], 3), FAMILIES.index(check.family), _rank(check)))
+    """By family, those that hold what did not pass first, and of these what counts; within one likewise."""
+    worst: dict[str, float] = {}
+    for name in FAMILIES:
+        rank = min((_rank(check) for check in found.checks if check.family == name), default=_PASSED)
+        worst[name] = min(rank if decision.counts(name, found.demand) else max(rank, _PASSED - 0.5), _PASSED)
+    ordered = sorted(found.checks, key=lambda check: (worst[check.family], FAMILIES.index(check.family), _rank(check)))
     shown, hidden = sections.fit(ordered, _weight, _ROOM["checks"])
     families = []
     for name in dict.fromkeys(check.family for check in shown):
@@ -216,6 +226,7 @@ def _rule(found: Evaluation) -> Iterable[tuple[str, str]]:
     yield "deciding metric", f"{found.metric}; {'more' if policy.METRICS[found.task][found.metric] else 'less'} is better"
     if found.risk:
         yield "risk level", found.risk
+    yield from report.demands(found)
 
 
 def _evidence(found: Evaluation) -> Iterable[tuple[str, str]]:
@@ -225,8 +236,7 @@ def _evidence(found: Evaluation) -> Iterable[tuple[str, str]]:
         yield "confidence", f"{_percent(by.confidence)} for each end of the interval"
         yield "standard error", f"{figures.number(by.se)}, over {by.days} {_blocks(found)}"
         yield "smallest detectable difference", f"{figures.number(by.detectable)} would show in 8 of 10 cases"
-    replicates = by.replicates if by else given.policy.replicates
-    yield "bootstrap", f"{replicates:,} replicates over {_blocks(found)}, symmetric and studentized; seed {given.policy.seed}"
+        yield "method", f"t over a jackknife of {_blocks(found)}"
     if found.holdout:
         start, end = map(figures.day, found.holdout)
         yield "hold-out", f"from {start}, before {end}; the released model is not trained anew on it"

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 from modelyard import policy, serving
 from modelyard.errors import ModelyardError
 from modelyard.evaluate import versions
-from modelyard.evaluate.check import Check, Status
+from modelyard.evaluate.check import Check, Maker, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,8 +211,7 @@ def _versions(project: Project, examples: Path) -> Check:
         needed = versions.imported(project.source, project.policy.package)
         return versions.judge(versions.training(project.root, examples), versions.service(), needed)
     except (metadata.PackageNotFoundError, SyntaxError) as error:
-        message = f"What the service installs is not known: {type(error).__name__}: {error}"
-        return _check("versions", "unknown", message)
+        return versions.check("unknown", f"What the service installs is not known: {type(error).__name__}: {error}")
 
 
 def _parity(found: Measurement) -> Check:
@@ -255,14 +254,12 @@ def _limited(name: str, value: float | None, limit: float | None, unit: str, pro
     return _check(name, "passed", f"{said}.", value, words)
 
 
-_WHY = {
-    "memory": "a container that outgrows its limit is killed",
-    "size": "each start of the service brings the file",
-    "parity": "what was judged must be what serves",
-    "versions": "another version of what computes can predict otherwise",
-}
-
-
-def _check(name: str, status: Status, message: str, value: float | None = None, limit: str = "") -> Check:
-    why = _WHY.get(name, "a model that meets every metric and misses the time it has cannot be used")
-    return Check(family="readiness", name=name, status=status, message=message, value=value, limit=limit, why=why)
+_check = Maker(
+    "readiness",
+    {
+        "memory": "a container that outgrows its limit is killed",
+        "size": "each start of the service brings the file",
+        "parity": "what was judged must be what serves",
+    },
+    otherwise="a model that meets every metric and misses the time it has cannot be used",
+)

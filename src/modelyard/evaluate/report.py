@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from modelyard import policy
+from modelyard.evaluate import decision
 from modelyard.evaluate.check import Check
 from modelyard.evaluate.curves import Curves
 from modelyard.evaluate.decision import Verdict
@@ -18,7 +19,7 @@ from modelyard.evaluate.importance import Change
 from modelyard.evaluate.paired import Comparison, Interval
 from modelyard.evaluate.segments import Segments
 from modelyard.page.plain import line
-from modelyard.risk import FAMILIES, Level
+from modelyard.risk import FAMILIES, Demand, Level
 
 
 class Range(BaseModel):
@@ -64,6 +65,7 @@ class Inputs(BaseModel):
     labelled: int = Field(description="Of them with a label: the rows that the metrics are of.")
     days: int = Field(description="Calendar days with labelled rows.")
     challengers: int = Field(1, description="Models tried on this hold-out, this one included: the error is shared among them.")
+    weight: str = Field("", description="Column that says how much each row counts; empty: all alike.")
     independent_rows: bool = Field(False, description="Said by the caller, not checked: rows stand for themselves, not for their day.")
 
 
@@ -78,6 +80,9 @@ class Evaluation(BaseModel):
     rule: str = Field(description="superior or non-inferior.")
     superior: bool = Field(description="The two-sided 95 % interval of the improvement lies above 0, whatever the rule asks.")
     risk: Level | None = Field(description="Risk level whose demands decided; none outside of a project.")
+    demand: Demand = Field(
+        decision.EVERYTHING, description="What that level asks for: which checks count, and whether undecided ones block."
+    )
     challenger: Challenger
     champion: Champion | None = Field(description="None before the first release.")
     comparison: Comparison | None
@@ -99,7 +104,26 @@ def ranges(values: Mapping[str, float], spans: Mapping[str, Interval]) -> dict[s
     }
 
 
-_SIGNS = {"passed": "✓ passed", "failed": "✗ **failed**", "inconclusive": "? inconclusive", "unknown": "? **unknown**", "noted": "noted"}
+def bearing(found: Evaluation, check: Check) -> str:
+    """What a result does to the verdict, where its name does not say it: ``not demanded at low``, ``blocks``; else empty."""
+    if check.status == "noted":
+        return ""
+    if not decision.counts(check.family, found.demand):
+        return f"not demanded at {found.risk}"
+    return "blocks" if check.status == "inconclusive" and decision.blocks(check, found.demand) else ""
+
+
+def demands(found: Evaluation) -> list[tuple[str, str]]:
+    """What must pass at the risk level, and what is only told, as names and texts; empty outside of a project."""
+    if not found.risk:
+        return []
+    must, told = (", ".join(name for name in FAMILIES if decision.counts(name, found.demand) is asked) for asked in (True, False))
+    undecided = "blocks" if found.demand.inconclusive == "block" else "is told, and does not block"
+    rows = [("must pass", must), (f"not demanded at {found.risk}", told), ("a check that could not be decided", undecided)]
+    return [(name, text) for name, text in rows if text]
+
+
+_MARKS = {"passed": "✓ ", "failed": "✗ ", "inconclusive": "? ", "unknown": "? ", "noted": ""}
 _SHOWN = 12  # checks that stand open; the others are folded
 
 
@@ -110,21 +134,34 @@ def summary(found: Evaluation) -> str:
     lines += ["| metric | challenger | champion | policy |", "|---|---|---|---|"]
     bounds = {check.name: check for check in found.checks if check.family == "criteria"}
     for name in policy.METRICS[found.task]:
-        demand = f"{bounds[name].limit}: {_SIGNS[bounds[name].status]}" if name in bounds else ""
+        demand = f"{bounds[name].limit}: {_result(found, bounds[name])}" if name in bounds else ""
         values = [_metric(model, name) if model else "none" for model in (found.challenger, found.champion)]
         lines.append(f"| {f'**{name}**' if name == found.metric else name} | {' | '.join(values)} | {demand} |")
     loud = [check for check in found.checks if check.status in ("failed", "unknown", "inconclusive")]
+    loud.sort(key=lambda check: not decision.counts(check.family, found.demand))
     if loud:
-        lines += ["", *_table(loud[:_SHOWN])]
-    lines += ["", f"<details><summary>All {len(found.checks)} checks, and how it was judged</summary>", "", *_table(found.checks), ""]
+        lines += ["", *_table(found, loud[:_SHOWN])]
+    lines += [
+        "",
+        f"<details><summary>All {len(found.checks)} checks, and how it was judged</summary>",
+        "",
+        *_table(found, found.checks),
+        "",
+    ]
     lines += [*(f"- {line}" for line in _details(found)), "", "</details>"]
     return "\n".join(lines)
 
 
-def _table(checks: Iterable[Check]) -> list[str]:
+def _table(found: Evaluation, checks: Iterable[Check]) -> list[str]:
     rows = sorted(checks, key=lambda check: FAMILIES.index(check.family))
-    cells = ([check.family, check.name, _SIGNS[check.status], check.message] for check in rows)
+    cells = ([check.family, check.name, _result(found, check), check.message] for check in rows)
     return ["| check | of | result | found |", "|---|---|---|---|", *(f"| {' | '.join(map(_cell, row))} |" for row in cells)]
+
+
+def _result(found: Evaluation, check: Check) -> str:
+    """``✗ **failed**``; what does not count against the release is not bold."""
+    word = f"**{check.status}**" if decision.blocks(check, found.demand) else check.status
+    return ", ".join(filter(None, [_MARKS[check.status] + word, bearing(found, check)]))
 
 
 def _details(found: Evaluation) -> list[str]:
@@ -133,12 +170,13 @@ def _details(found: Evaluation) -> list[str]:
     lines = [f"hold-out: {given.rows:,} rows, {given.labelled:,} of them with a label, in {given.days} {blocks}; not refitted on"]
     if found.risk:
         lines.append(f"risk level: {found.risk}; rule: {found.rule}")
+    lines += [f"{name}: {text}" for name, text in demands(found)]
     if given.challengers > 1:
         lines.append(f"models tried on this hold-out: {given.challengers}; the error is shared among them")
     if by := found.comparison:
         lines += [
             f"improvement in {by.metric}: {by.difference:+.4f}, bounds {by.lower:+.4f} and {by.upper:+.4f}, each at {by.confidence:.2%}",
-            f"standard error over {blocks}: {by.se:.4f}; {by.replicates:,} bootstrap replicates",
+            f"standard error over {blocks}: {by.se:.4f}, by a jackknife",
             f"smallest improvement that shows in 8 of 10 cases: {by.detectable:.4f}",
         ]
     lines.append(f"challenger: `{found.challenger.sha256[:12]}`")

@@ -20,27 +20,23 @@ asks is told what to mend, so it is noted. What the schema refuses (:class:`Guar
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, Field
 
-from modelyard.errors import ModelyardError, ProjectError
-from modelyard.evaluate import columns
-from modelyard.evaluate.check import Check, Status
+from modelyard.evaluate import columns, spoiled
+from modelyard.evaluate.asked import Asked, Predict, ask, in_words
+from modelyard.evaluate.check import Check, Maker, Status
 from modelyard.policy import Expectation, Task
-from modelyard.predictions import checked
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Predict = Callable[["pd.DataFrame"], np.ndarray]
-
-#: Rows that are used, evenly spaced; of them so many one by one, and so many for each column that is spoiled.
-ROWS, SINGLE, SPOILED = 2000, 20, 200
+#: Rows that are used, evenly spaced, and of them so many one by one.
+ROWS, SINGLE = 2000, 20
 #: Tolerances; kernels sum one row and many in another order.
 ORDER, BATCH, DTYPE = 1e-6, 1e-5, 1e-4
 #: Share of rows that may change with the type: a value rounded to float32 can cross a split of a tree (1.3 % in a small example).
@@ -57,16 +53,6 @@ class Guard:
     unseen: frozenset[str] = field(default_factory=frozenset)  # columns whose values are listed
 
 
-class Reaction(BaseModel):
-    """What the model does where one column is spoiled."""
-
-    column: str
-    spoiled: Literal["missing", "unseen"]
-    answer: Literal["predicts", "refuses", "fails"] = Field(description="refuses: fails in words that name the column.")
-    shift: float | None = Field(None, description="Mean absolute change of the prediction.")
-    words: str = Field("", description="What the model said where it did not predict.")
-
-
 class Noise(BaseModel):
     """How far the predictions move where each column of numbers gets noise of 1 % of its standard deviation."""
 
@@ -80,7 +66,7 @@ class Robustness(BaseModel):
 
     rows: int = Field(description="Rows that were used.")
     checks: list[Check]
-    reactions: list[Reaction] = []
+    reactions: list[spoiled.Reaction] = []
     noise: Noise | None = None
 
 
@@ -124,14 +110,14 @@ def judge(
         return Robustness(rows=0, checks=[_check("valid predictions", "unknown", "There is no row to predict.")])
     rows = frame.iloc[chosen].reset_index(drop=True)
     try:
-        before = _ask(task, predict, rows)
+        before = ask(task, predict, rows)
     except Exception as error:
-        message = f"The model fails on held-out rows: {_words(error)}"
+        message = f"The model fails on held-out rows: {in_words(error)}"
         return Robustness(rows=len(rows), checks=[_check("valid predictions", "failed", message)])
-    at = _Asked(task, predict, rows, before)
+    at = Asked(task, predict, rows, before)
     names = [name for name in features if name in rows.columns]
     noise, noisy = _noise(at, names, np.random.default_rng(seed))
-    reactions = _reactions(at, names)
+    reactions, refused = spoiled.react(at, names), guard or Guard()
     range_ = " and in [0, 1]" if task == "binary" else ""
     return Robustness(
         rows=len(rows),
@@ -142,35 +128,12 @@ def judge(
             _batch(at, scores[chosen] if scores is not None else None),
             _dtypes(at, names),
             noisy,
-            *_spoiled(reactions, guard or Guard()),
+            *spoiled.judge(reactions, refused.missing, refused.unseen),
             *(_expected(at, each) for each in expectations),
         ],
         reactions=reactions,
         noise=noise,
     )
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The model, the rows and what it said of them."""
-
-    task: Task
-    predict: Predict
-    rows: pd.DataFrame
-    before: np.ndarray
-
-    @property
-    def scale(self) -> float:
-        """What tolerances are multiplied with."""
-        return 1.0 if self.task == "binary" else float(np.abs(self.before).max())
-
-    def ask(self, rows: pd.DataFrame) -> np.ndarray:
-        """Predictions of other rows."""
-        return _ask(self.task, self.predict, rows)
-
-
-def _ask(task: Task, predict: Predict, rows: pd.DataFrame) -> np.ndarray:
-    return checked(predict(rows), len(rows), task, "The model's predict")
 
 
 def _constant(before: np.ndarray) -> Check:
@@ -182,22 +145,22 @@ def _constant(before: np.ndarray) -> Check:
     return _check("not constant", "passed", f"{different:,} different predictions of {len(before):,} rows.", value=different)
 
 
-def _order(at: _Asked, random: np.random.Generator) -> Check:
+def _order(at: Asked, random: np.random.Generator) -> Check:
     order = random.permutation(len(at.rows))
     try:
         after = np.empty_like(at.before)
         after[order] = at.ask(at.rows.iloc[order].reset_index(drop=True))
     except Exception as error:
-        return _check("row order", "failed", f"The model fails on the same rows in another order: {_words(error)}")
+        return _check("row order", "failed", f"The model fails on the same rows in another order: {in_words(error)}")
     return _same("row order", after, at.before, ORDER, at.scale, "in another order")
 
 
-def _batch(at: _Asked, whole: np.ndarray | None) -> Check:
+def _batch(at: Asked, whole: np.ndarray | None) -> Check:
     single = columns.spaced(len(at.rows), SINGLE)
     try:
         after = np.concatenate([at.ask(at.rows.iloc[[i]].reset_index(drop=True)) for i in single])
     except Exception as error:
-        return _check("batch size", "failed", f"The model fails on a single row: {_words(error)}")
+        return _check("batch size", "failed", f"The model fails on a single row: {in_words(error)}")
     before, words = at.before[single], f"one at a time ({len(single)} rows)"
     if whole is not None:  # and as part of the whole hold-out
         after, before, words = np.concatenate([after, whole]), np.concatenate([before, at.before]), f"{words} or with all others"
@@ -211,7 +174,7 @@ def _same(name: str, after: np.ndarray, before: np.ndarray, tolerance: float, sc
     return _check(name, status, f"Asked {words}, predictions differ by up to {worst:.2g}.", value=worst, limit=f"at most {limit:.2g}")
 
 
-def _dtypes(at: _Asked, names: Sequence[str]) -> Check:
+def _dtypes(at: Asked, names: Sequence[str]) -> Check:
     """All columns of one type are held by another at once, since that is how a caller's table differs."""
     found, worst = [], 0.0
     limit = f"at most {CHANGED:.0%} of the rows change by more than {DTYPE * at.scale:.2g}"
@@ -219,7 +182,7 @@ def _dtypes(at: _Asked, names: Sequence[str]) -> Check:
         try:
             gap = np.abs(at.ask(variant) - at.before)
         except Exception as error:
-            found.append(f"{words} it fails: {_words(error)}")
+            found.append(f"{words} it fails: {in_words(error)}")
             continue
         worst = max(worst, float(gap.max()))
         if (share := float((gap > DTYPE * at.scale).mean())) > CHANGED:
@@ -229,7 +192,7 @@ def _dtypes(at: _Asked, names: Sequence[str]) -> Check:
     return _check("dtypes", "passed", f"In other types that hold the same values, predictions differ by up to {worst:.2g}.", worst, limit)
 
 
-def _noise(at: _Asked, names: Sequence[str], random: np.random.Generator) -> tuple[Noise | None, Check]:
+def _noise(at: Asked, names: Sequence[str], random: np.random.Generator) -> tuple[Noise | None, Check]:
     limit = "correlation with the predictions before at least 0.5"
     made = {name: columns.noisy(at.rows[name], NOISE, random) for name in names}
     moved = {name: column for name, column in made.items() if column is not None}
@@ -238,7 +201,9 @@ def _noise(at: _Asked, names: Sequence[str], random: np.random.Generator) -> tup
     try:
         after = at.ask(at.rows.assign(**moved))
     except Exception as error:
-        return None, _check("noise", "failed", f"The model fails under noise of 1 % of a standard deviation: {_words(error)}", limit=limit)
+        return None, _check(
+            "noise", "failed", f"The model fails under noise of 1 % of a standard deviation: {in_words(error)}", limit=limit
+        )
     gap = np.abs(after - at.before)
     varies = np.ptp(after) > 0 and np.ptp(at.before) > 0
     like = float(np.corrcoef(after, at.before)[0, 1]) if varies else None
@@ -249,51 +214,7 @@ def _noise(at: _Asked, names: Sequence[str], random: np.random.Generator) -> tup
     return found, _check("noise", "noted", f"{said}.", found.median, limit)
 
 
-def _reactions(at: _Asked, names: Sequence[str]) -> list[Reaction]:
-    chosen = columns.spaced(len(at.rows), SPOILED)
-    rows, before = at.rows.iloc[chosen].reset_index(drop=True), at.before[chosen]
-    made = [_reaction(at, rows.assign(**{name: columns.missing(rows[name])}), before, name, "missing") for name in names]
-    texts = [name for name in names if columns.is_text(rows[name])]
-    return made + [_reaction(at, rows.assign(**{name: columns.unseen(rows[name])}), before, name, "unseen") for name in texts]
-
-
-def _reaction(at: _Asked, rows: pd.DataFrame, before: np.ndarray, column: str, spoiled: Literal["missing", "unseen"]) -> Reaction:
-    try:
-        after = at.ask(rows)
-    except Exception as error:
-        invalid = isinstance(error, ProjectError) and error.__cause__ is None  # it did answer, with NaN
-        named = re.search(rf"(?<!\w){re.escape(column)}(?!\w)", str(_cause(error)))
-        return Reaction(column=column, spoiled=spoiled, answer="refuses" if named and not invalid else "fails", words=_words(error))
-    return Reaction(column=column, spoiled=spoiled, answer="predicts", shift=float(np.abs(after - before).mean()))
-
-
-def _spoiled(reactions: Sequence[Reaction], guard: Guard) -> list[Check]:
-    return [
-        _spoiled_by("missing values", [r for r in reactions if r.spoiled == "missing"], guard.missing, "missing"),
-        _spoiled_by("unseen categories", [r for r in reactions if r.spoiled == "unseen"], guard.unseen, "of a new value"),
-    ]
-
-
-def _spoiled_by(name: str, reactions: Sequence[Reaction], refused: frozenset[str], words: str) -> Check:
-    if not reactions:
-        return _check(name, "noted", "There is no column that could be spoiled so.")
-    limit = "a valid prediction, or an error that names the column"
-    bad = [r for r in reactions if r.answer == "fails" and r.column not in refused]
-    if bad:
-        said = "; ".join(f"{r.column}: {r.words}" for r in bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
-        return _check(name, "failed", f"{len(bad)} of {len(reactions)} columns may not be {words}: {said}", len(bad), limit)
-    kept = [r.column for r in reactions if r.answer == "fails"]
-    refuses = [r.column for r in reactions if r.answer == "refuses"]
-    if kept or refuses:
-        parts = [f"the model refuses {', '.join(refuses)}, by name"] if refuses else []
-        parts += [f"it would fail on {', '.join(kept)}, which the schema refuses"] if kept else []
-        return _check(name, "noted", f"Where a column is {words}: {'; '.join(parts)}.", 0, limit)
-    worst = max(reactions, key=lambda r: r.shift or 0)
-    said = f"The model answers where any of {len(reactions)} columns is {words}"
-    return _check(name, "passed", f"{said}; most depends on {worst.column} ({worst.shift or 0:.2g} on average).", 0, limit)
-
-
-def _expected(at: _Asked, given: Expectation) -> Check:
+def _expected(at: Asked, given: Expectation) -> Check:
     name = f"{given.column} +{given.by:g}: {given.prediction}"
     limit = f"at most {given.tolerance:.0%} of the rows"
     if given.column not in at.rows.columns:
@@ -309,7 +230,7 @@ def _expected(at: _Asked, given: Expectation) -> Check:
     try:
         change = at.ask(rows.assign(**{given.column: rows[given.column] + more})) - at.before[known]
     except Exception as error:
-        return _check(name, "failed", f"The model fails where {given.column} grows by {given.by:g}: {_words(error)}", limit=limit)
+        return _check(name, "failed", f"The model fails where {given.column} grows by {given.by:g}: {in_words(error)}", limit=limit)
     wrong = change < -ORDER if given.prediction == "not lower" else change > ORDER
     share = float(wrong.mean())
     verb = "lowers" if given.prediction == "not lower" else "raises"
@@ -317,31 +238,15 @@ def _expected(at: _Asked, given: Expectation) -> Check:
     return _check(name, "passed" if share <= given.tolerance else "failed", f"{said}; {given.tolerance:.0%} may.", share, limit)
 
 
-_WHY = {
-    "valid predictions": "a NaN or a probability above 1 breaks whatever reads it",
-    "not constant": "a model that says the same of everything has learned nothing, or lost its inputs",
-    "row order": "a row's answer may not depend on who else asks",
-    "batch size": "the service asks for one row, the evaluation for thousands: it must be the same model",
-    "dtypes": "JSON, CSV and Parquet hold the same values in other types",
-    "noise": "real measurements are never exact",
-    "missing values": "sooner or later a source fails; a clear refusal can be mended, nonsense spreads",
-    "unseen categories": "tomorrow there is a new shop, route or code",
-}
-
-
-def _check(name: str, status: Status, message: str, value: float | None = None, limit: str = "") -> Check:
-    why = _WHY.get(name, "what the domain knows must hold, whatever the data of one year say")
-    return Check(family="robustness", name=name, status=status, message=message, value=value, limit=limit, why=why)
-
-
-def _cause(error: Exception) -> Exception:
-    """The model's own exception, where the toolkit only passed it on."""
-    return error.__cause__ if isinstance(error, ModelyardError) and isinstance(error.__cause__, Exception) else error
-
-
-def _words(error: Exception) -> str:
-    """What happened, in one line, shortened."""
-    cause = _cause(error)
-    said = cause.what if isinstance(cause, ModelyardError) else f"{type(cause).__name__}: {cause}"
-    line = " ".join(said.split())
-    return line if len(line) <= 200 else f"{line[:197]}..."
+_check = Maker(
+    "robustness",
+    {
+        "valid predictions": "a NaN or a probability above 1 breaks whatever reads it",
+        "not constant": "a model that says the same of everything has learned nothing, or lost its inputs",
+        "row order": "a row's answer may not depend on who else asks",
+        "batch size": "the service asks for one row, the evaluation for thousands: it must be the same model",
+        "dtypes": "JSON, CSV and Parquet hold the same values in other types",
+        "noise": "real measurements are never exact",
+    },
+    otherwise="what the domain knows must hold, whatever the data of one year say",
+)

@@ -24,6 +24,7 @@ _ROOM = {"segments": 50_000, "few": 8_000, "groups": 30_000, "told": 20_000, "co
 _RATES = {
     "binary": {"selection_rate": "selected", "true_positive_rate": "true positive rate", "false_positive_rate": "false positive rate"},
     "regression": {"mean_prediction": "mean prediction", "mean_error": "mean error"},
+    "multiclass": {},
 }
 T = TypeVar("T")
 

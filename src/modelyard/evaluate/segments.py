@@ -6,7 +6,6 @@ A segment is one value of one column; rows without a value are a segment too. Se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from pydantic import BaseModel, Field
 from modelyard import policy
 from modelyard.evaluate import metrics, paired, statistic, weakest
 from modelyard.evaluate.check import Check
-from modelyard.evaluate.paired import Draw
+from modelyard.evaluate.gate import Rows
 from modelyard.evaluate.weakest import Region
 from modelyard.policy import METRICS, Task
 
@@ -23,7 +22,6 @@ from modelyard.policy import METRICS, Task
 MINIMUM_DAYS = 10
 MISSING = "(missing)"
 _ALPHA = 0.05
-_PER_TEST = 100  # replicates per judged segment, at least: Holm's first step is at 5 % by the number of segments
 _LISTED = 100
 _WHY = "a better average can hide a group of rows that got worse"
 
@@ -74,27 +72,22 @@ def judge(
     task: Task,
     metric: str,
     columns: Mapping[str, np.ndarray],
-    day: np.ndarray,
-    label: np.ndarray,
+    rows: Rows,
     challenger: np.ndarray,
     champion: np.ndarray | None,
     settings: policy.Segments,
-    draw: Draw,
     given: metrics.Settings = metrics.DEFAULT,
     *,
     features: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
 ) -> Segments:
     r"""Metrics by segment; where there is a champion, whether the challenger is worse in one.
 
     A segment fails where both hold: its loss in ``metric`` is larger than ``settings.margin`` (in the metric's own unit), and that
     it is not worse at all is rejected at 5 %, one-sided, by Holm's procedure over all judged segments, with the p-values of
-    :func:`modelyard.evaluate.paired.tested`: with :math:`p_{(1)} \le \dots \le p_{(K)}`, the corrected
+    :func:`modelyard.evaluate.paired.compare`: with :math:`p_{(1)} \le \dots \le p_{(K)}`, the corrected
     :math:`\tilde p_{(i)} = \max_{j \le i} \min(1, (K - j + 1) p_{(j)})`. Holm holds for overlapping segments. The margin alone
     would block for noise, the test alone for anything at ten million rows.
-
-    Simulated on the flights, scores of two models exchanged on each day with probability 1/2, 13 or 14 overlapping segments (carriers,
-    airports), ROC AUC: some segment is blamed in 3.3 % of 600 draws of 21 days and in 1.8 % of 400 of 30; with p-values from a t
-    over days in 4.0 and 3.0 %. The bootstrap's are taken: never laxer there, and the same method as the interval shown.
 
     Without a champion there are only the metrics. A segment with fewer than ``settings.min_rows`` rows or
     :data:`MINIMUM_DAYS` days, or on whose labels the metric has no value, is listed and not judged.
@@ -103,39 +96,41 @@ def judge(
     ----------
     columns
         Column -> (n,) values, for each of ``settings.columns`` that the data have.
-    day, label, challenger, champion, given
-        As in :func:`modelyard.evaluate.paired.compare`; no label missing.
-    draw
-        Replicates and seed; its confidence is not used. At least 100 replicates are drawn per judged segment.
+    challenger, champion, given
+        As in :func:`modelyard.evaluate.paired.compare`.
     features
         Column -> (n,) what the weakest regions may be told by; default ``columns``.
+    seed
+        Of the tree that finds these.
 
     References
     ----------
     S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
     """
     metrics.known(task, metric)
-    if problem := _problem(metric, settings, columns, label, challenger, champion):
+    if problem := _problem(metric, settings, columns, rows.label, challenger, champion):
         return Segments(metric=metric, judged=[], few=[], few_total=0, weakest=[], checks=[problem])
-    _, day = np.unique(day, return_inverse=True)
     scores = challenger, champion
     judged: list[Segment] = []
     rows_of: list[np.ndarray] = []
     few: list[Few] = []
-    for column, value, rows in _segments(settings, columns):
-        common: dict[str, Any] = {"column": column, "value": value, "rows": len(rows), "days": len(np.unique(day[rows]))}
-        if why := _too_few(metric, label[rows], common["days"], settings):
+    for column, value, at in _segments(settings, columns):
+        inside = rows.take(at)
+        common: dict[str, Any] = {"column": column, "value": value, "rows": len(at), "days": inside.days}
+        if why := _too_few(metric, inside.label, common["days"], settings):
             few.append(Few(**common, why=why))
             continue
-        defined = [name for name in METRICS[task] if not metrics.undefined(name, label[rows])]
-        found = [{n: statistic.value(n, label[rows], s[rows], given) for n in defined} if s is not None else None for s in scores]
+        defined = [name for name in METRICS[task] if not metrics.undefined(name, inside.label)]
+        found = [
+            {n: statistic.value(n, inside.label, s[at], given, inside.weight) for n in defined} if s is not None else None for s in scores
+        ]
         judged.append(Segment(**common, challenger=found[0] or {}, champion=found[1]))
-        rows_of.append(rows)
+        rows_of.append(at)
     if champion is not None:
-        draw = replace(draw, confidence=1 - _ALPHA, replicates=max(draw.replicates, _PER_TEST * len(judged)))
-        judged = _compared(metric, METRICS[task][metric], judged, rows_of, (day, label, challenger, champion), settings, draw, given, few)
+        judged = _compared(metric, METRICS[task][metric], judged, rows_of, rows, (challenger, champion), settings, given, few)
     few.sort(key=lambda one: -one.rows)
-    regions = weakest.find(task, features if features is not None else columns, day, label, challenger, settings.min_rows, seed=draw.seed)
+    told_by = features if features is not None else columns
+    regions = weakest.find(task, told_by, rows.day, rows.label, challenger, settings.min_rows, seed=seed)
     checks = [_absent(column) for column in settings.columns if column not in columns]
     checks += _verdicts(metric, judged, few, settings, compared=champion is not None)
     if regions:
@@ -216,23 +211,24 @@ def _compared(
     up: bool,
     segments: list[Segment],
     rows_of: list[np.ndarray],
-    arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    rows: Rows,
+    scores: tuple[np.ndarray, np.ndarray],
     settings: policy.Segments,
-    draw: Draw,
     given: metrics.Settings,
     few: list[Few],
 ) -> list[Segment]:
     """The segments with their improvement and verdict; those that cannot be compared go to ``few``."""
     found, kept = [], []
-    for segment, rows in zip(segments, rows_of, strict=True):
-        day, label, challenger, champion = (array[rows] for array in arrays)
+    for segment, at in zip(segments, rows_of, strict=True):
+        inside, (challenger, champion) = rows.take(at), (score[at] for score in scores)
         try:
-            found.append(paired.tested(metric, up, day, label, challenger, champion, draw, given))
+            by = paired.compare(metric, up, inside.day, inside.label, challenger, champion, 1 - _ALPHA, given, inside.weight)
+            found.append(by)
         except ValueError as error:
             few.append(Few(**segment.model_dump(include={"column", "value", "rows", "days"}), why=str(error)))
             continue
         kept.append(segment)
-    corrected = holm(np.array([p for _, p in found]))
+    corrected = holm(np.array([by.p for by in found]))
     return [
         segment.model_copy(
             update={
@@ -243,7 +239,7 @@ def _compared(
                 "failed": bool(p <= _ALPHA and -by.difference > settings.margin),
             }
         )
-        for segment, (by, _), p in zip(kept, found, corrected, strict=True)
+        for segment, by, p in zip(kept, found, corrected, strict=True)
     ]
 
 

@@ -38,9 +38,9 @@ def judge(training: Mapping[str, set[str]] | None, service: Mapping[str, str], i
     """
     lacking = sorted(imported - set(service) - _brought(service))
     if lacking:
-        return _check("failed", f"The serving code imports {', '.join(lacking)}, which the service's image does not hold.")
+        return check("failed", f"The serving code imports {', '.join(lacking)}, which the service's image does not hold.")
     if training is None:
-        return _check("unknown", "Nobody recorded the versions of training: run `uv lock`, or let export.save write them.")
+        return check("unknown", "Nobody recorded the versions of training: run `uv lock`, or let export.save write them.")
     shared = sorted(((imported | _ALWAYS) & set(service)) - {"bentoml"})  # it carries predictions, and computes none
     unknown = [name for name in shared if name not in training]
     odd = [
@@ -49,10 +49,10 @@ def judge(training: Mapping[str, set[str]] | None, service: Mapping[str, str], i
         if name in training and service[name] not in training[name]
     ]
     if odd:
-        return _check("failed", f"The versions differ: {'; '.join(odd)}. Run `uv sync`, and train again.")
+        return check("failed", f"The versions differ: {'; '.join(odd)}. Run `uv sync`, and train again.")
     if unknown:
-        return _check("unknown", f"Training recorded no version of {', '.join(unknown)}.")
-    return _check("passed", f"Training and service: {', '.join(f'{name} {service[name]}' for name in shared)}.")
+        return check("unknown", f"Training recorded no version of {', '.join(unknown)}.")
+    return check("passed", f"Training and service: {', '.join(f'{name} {service[name]}' for name in shared)}.")
 
 
 def training(root: Path, examples: Path) -> dict[str, set[str]] | None:
@@ -157,5 +157,6 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _check(status: Status, message: str) -> Check:
+def check(status: Status, message: str) -> Check:
+    """The check of the versions, with what was found."""
     return Check(family="readiness", name="versions", status=status, message=message, limit=_LIMIT, why=_WHY)

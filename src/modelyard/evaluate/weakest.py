@@ -15,7 +15,7 @@ from modelyard.evaluate import metrics
 from modelyard.policy import Task
 
 #: Task -> the loss of a row.
-LOSS: dict[Task, str] = {"binary": "log loss", "regression": "absolute error"}
+LOSS: dict[Task, str] = {"binary": "log loss", "regression": "absolute error", "multiclass": "log loss"}
 _DEPTH = 3
 _LEAF = 0.05
 _LEAST = 0.001  # share of the variance of the loss that a split must explain; else it would split noise
@@ -88,7 +88,7 @@ def _loss(task: Task, label: np.ndarray, score: np.ndarray) -> np.ndarray:
     if task == "regression":
         error: np.ndarray = np.abs(score - label)
         return error
-    return metrics.log_loss(label, score)
+    return metrics.log_loss_of_classes(label, score) if task == "multiclass" else metrics.log_loss(label, score)
 
 
 def _columns(name: str, values: np.ndarray) -> list[_Column]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from modelyard import clock, dataset
 from modelyard.errors import DataError
+from modelyard.evaluate import metrics
 from modelyard.monitor import checks, compare, decision, measure, performance, report, watch
 from modelyard.monitor import profile as profiles
 from modelyard.monitor import table as tables
@@ -189,7 +190,7 @@ def _performance(project: Project, champion: Champion, metric: str, rows: perfor
     known, reason = performance.matured(rows.time, rows.label, usual)
     if reason:
         return None, reason
-    now, reason = performance.level(metric, rows.take(known))
+    now, reason = performance.level(metric, rows.take(known), metrics.settings(project.policy.evaluate))
     if now is None:
         return None, reason
     return performance.judge(metric, METRICS[project.policy.task][metric], now, _at_release(project, champion, metric)), ""
@@ -204,7 +205,7 @@ def _at_release(project: Project, champion: Champion, metric: str) -> performanc
     except DataError:
         return None
     rows = _rows(project, frame, of_champion(champion, frame))
-    return performance.level(metric, rows.take(~np.isnan(rows.label)))[0]
+    return performance.level(metric, rows.take(~np.isnan(rows.label)), metrics.settings(project.policy.evaluate))[0]
 
 
 def _rows(project: Project, frame: pd.DataFrame, scores: np.ndarray) -> performance.Rows:

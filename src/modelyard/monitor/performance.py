@@ -13,11 +13,10 @@ from typing import Literal
 import numpy as np
 
 from modelyard.evaluate import metrics, paired, statistic
-from modelyard.evaluate.paired import MINIMUM_DAYS, Draw
+from modelyard.evaluate.metrics import DEFAULT, Settings
+from modelyard.evaluate.paired import MINIMUM_DAYS, TWO_SIDED
 from modelyard.monitor.report import Decay, Estimate, Performance, Point
 
-#: Two-sided 95 %: the confidence of a draw is one-sided.
-DRAW = Draw(confidence=0.975)
 #: Levels are means over stretches of so many days, before and now: a metric of three weeks and one of four are not alike.
 STRETCH_DAYS = 7
 #: Days that a stretch must hold; a closed weekend or a day without labels does not spoil it.
@@ -86,7 +85,7 @@ def matured(time: np.ndarray, label: np.ndarray, usual: float) -> tuple[np.ndarr
     return known & full[position], ""
 
 
-def level(metric: str, rows: Rows, *, draw: Draw = DRAW) -> tuple[Level | None, str]:
+def level(metric: str, rows: Rows, given: Settings = DEFAULT) -> tuple[Level | None, str]:
     """The metric of labelled rows as the mean over stretches of seven days, cut backwards from the last; None, and why.
 
     Left out is a stretch with fewer than four days, or on whose labels the metric is not defined.
@@ -95,8 +94,8 @@ def level(metric: str, rows: Rows, *, draw: Draw = DRAW) -> tuple[Level | None, 
     if reason:
         return None, reason
     rows, start = rows.take(counts), start[counts]
-    points = tuple(_point(metric, rows.take(start == first), int(first), draw) for first in np.unique(start))
-    lower, upper = _bounds(metric, rows, start, draw)
+    points = tuple(_point(metric, rows.take(start == first), int(first), given) for first in np.unique(start))
+    lower, upper = _bounds(metric, rows, start, given)
     value = float(np.mean([point.value for point in points]))
     return Level(value, lower, upper, len(rows), len(np.unique(rows.day)), points), ""
 
@@ -118,7 +117,7 @@ def judge(metric: str, more_is_better: bool, window: Level, release: Level | Non
 
 
 def decay(
-    metric: str, more_is_better: bool, rows: Rows, shadow: np.ndarray, limit: float, *, draw: Draw = DRAW
+    metric: str, more_is_better: bool, rows: Rows, shadow: np.ndarray, limit: float, given: Settings = DEFAULT
 ) -> tuple[Decay | None, str]:
     """What a freshly trained model gains over the live one on the same labelled rows; None, and why.
 
@@ -138,7 +137,7 @@ def decay(
     if reason := metrics.undefined(metric, rows.label):
         return None, reason
     try:
-        found = paired.compare(_gained(metric, rows), more_is_better, rows.day, rows.label, shadow, rows.score, draw)
+        found = paired.compare(_gained(metric, rows), more_is_better, rows.day, rows.label, shadow, rows.score, TWO_SIDED, given)
     except ValueError as error:
         return None, str(error)
     answer: Literal["yes", "no", "undetermined"] = "undetermined"
@@ -205,17 +204,16 @@ def _stretches(day: np.ndarray, problem: Callable[[np.ndarray], str]) -> tuple[n
     return start, counts, "" if "" in reasons else min(reasons)
 
 
-def _point(metric: str, rows: Rows, first: int, draw: Draw) -> Point:
-    one = np.zeros(len(rows), dtype=np.int64)
-    value = float(statistic.build(metric, one, rows.label, rows.score)(np.ones((1, 1)))[0][0])
-    lower, upper = _bounds(metric, rows, one, draw)
+def _point(metric: str, rows: Rows, first: int, given: Settings) -> Point:
+    value = statistic.value(metric, rows.label, rows.score, given)
+    lower, upper = _bounds(metric, rows, np.zeros(len(rows), dtype=np.int64), given)
     start = datetime(1970, 1, 1) + timedelta(days=first)
     return Point(start=start, end=start + timedelta(days=STRETCH_DAYS), value=value, lower=lower, upper=upper, rows=len(rows))
 
 
-def _bounds(metric: str, rows: Rows, stretch: np.ndarray, draw: Draw) -> tuple[float | None, float | None]:
+def _bounds(metric: str, rows: Rows, stretch: np.ndarray, given: Settings) -> tuple[float | None, float | None]:
     try:
-        found = paired.interval(metric, rows.day, rows.label, rows.score, draw, stretch=stretch)
+        found = paired.interval(metric, rows.day, rows.label, rows.score, TWO_SIDED, given, stretch=stretch)
     except ValueError:  # too few days, or days of one class
         return None, None
     return found.lower, found.upper

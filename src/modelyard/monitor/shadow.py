@@ -24,6 +24,7 @@ import yaml
 
 from modelyard import dataset, policy, predictions, store
 from modelyard.errors import ModelyardError, ShadowError
+from modelyard.evaluate import metrics
 from modelyard.evaluate.paired import MINIMUM_DAYS
 from modelyard.monitor import performance
 from modelyard.policy import METRICS
@@ -107,7 +108,8 @@ def _compare(champion: Champion, window: Window, unseen: np.ndarray, since: date
     rows = performance.Rows(
         time[inside].to_numpy()[judged], window.frame[data.label].to_numpy(dtype=float)[inside][judged], window.scores[inside][judged]
     )
-    return performance.decay(metric, METRICS[project.policy.task][metric], rows, fresh[judged], project.policy.monitor.decay)
+    up, settings = METRICS[project.policy.task][metric], metrics.settings(project.policy.evaluate)
+    return performance.decay(metric, up, rows, fresh[judged], project.policy.monitor.decay, settings)
 
 
 def predict(
