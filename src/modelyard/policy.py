@@ -200,6 +200,12 @@ class Monitor(_Section):
     approval: Literal["none", "required"] = Field(
         "none", description="required: monitor only asks for a training, in an issue, and a person starts it by dispatch."
     )
+    served: str | None = Field(
+        None, description="Folder of the prediction log, or of its compaction, below the project; none: the rows of load() are predicted."
+    )
+    row_id: list[str] = Field(
+        default_factory=list, description="Columns of load() that, joined by /, are the ids which callers give: by them labels are found."
+    )
 
     @model_validator(mode="after")
     def _holds_the_blocks(self) -> Monitor:
@@ -297,6 +303,14 @@ class Policy(_Section):
     monitor: Monitor = Monitor()
     risk: Risk = Risk()
     serving: Serving = Serving()
+
+    @model_validator(mode="after")
+    def _somebody_can_approve(self) -> Policy:
+        """To name them later would change this file under the open release, which promote refuses."""
+        risk = self.risk
+        if risk.demand.role and not risk.roles.get(risk.demand.role):
+            raise ValueError(f"risk.roles: level {risk.level} asks for the role {risk.demand.role!r}, and names nobody who has it")
+        return self
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Policy:

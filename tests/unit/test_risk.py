@@ -173,3 +173,21 @@ def test_at_a_level_without_retraining_a_person_starts_it(tmp_path: Path) -> Non
 
     assert (found.verdict, found.needs_approval) == ("retrain", True)
     assert found.reason.endswith("and a person must start it.")
+
+
+def test_a_level_whose_role_nobody_has_is_refused_before_anything_is_trained() -> None:
+    """Naming somebody later would change the policy under the open release, which promote refuses."""
+    raw: dict[str, Any] = {
+        "name": "m",
+        "package": "m",
+        "task": "binary",
+        "data": {"start": "2013-01-01", "time": "t", "label": "y"},
+        "evaluate": {"metric": "roc_auc"},
+        "risk": {"probability": "likely", "impact": "severe"},
+    }
+
+    with pytest.raises(PolicyError, match=r"risk.roles: level critical asks for the role 'risk', and names nobody who has it"):
+        policy.parse(raw, policy.Policy, "modelyard.yaml")
+    assert (
+        policy.parse({**raw, "risk": {**raw["risk"], "roles": {"risk": ["rita@example.org"]}}}, policy.Policy, "").risk.level == "critical"
+    )

@@ -25,13 +25,15 @@ class Scene:
     yard: Yard
     runs: dict[str, WorkflowRun] = field(default_factory=dict)
     refs: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict)  # of origin, before and after each run
+    kept: dict[str, Path] = field(default_factory=dict)  # the artifacts of each run
 
-    def happen(self, name: str, *event: Any, **more: Any) -> None:
-        """Let an event happen whose run must not fail, and note it."""
+    def happen(self, name: str, *event: Any, conclusion: str = "success", **more: Any) -> None:
+        """Let an event happen whose run must end so, and note it."""
         before = self.yard.refs()
         run = self.runs[name] = self.yard.happen(*event, **more)
-        assert run.conclusion == "success", run.log
+        assert run.conclusion == conclusion, run.log
         self.refs[name] = before, self.yard.refs()
+        self.kept[name] = max(self.yard.artifacts.iterdir(), key=lambda folder: int(folder.name.rpartition("-")[2]))
 
 
 @pytest.fixture(scope="session")

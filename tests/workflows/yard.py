@@ -17,9 +17,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from modelyard import git, local, policy, project, registry, release, state
+from modelyard import checklist, git, local, policy, project, registry, release, state
+from modelyard.checklist import Answer, Review
 from modelyard.demo import stage
 from modelyard.local import WorkflowRun
+from modelyard.person import Person
 from modelyard.propose import BRANCH, MAIN
 from modelyard.registry import Version
 from modelyard.release import Release
@@ -38,7 +40,7 @@ def environment(caches: Path) -> Iterator[None]:
             if name.startswith(_FOREIGN) or name in ("CI", "ACT", "PYTHONDONTWRITEBYTECODE"):
                 patch.delenv(name)
         settings = {"HOME": caches / "home", "XDG_CACHE_HOME": caches / "cache", "XDG_CONFIG_HOME": caches / "home" / ".config"}
-        for name, value in {**uv, **settings, "GIT_CONFIG_NOSYSTEM": "1"}.items():
+        for name, value in {**uv, **settings, "GIT_CONFIG_NOSYSTEM": "1", "MODELYARD_BUILDER": "none"}.items():
             patch.setenv(name, str(value))
         (caches / "home").mkdir(exist_ok=True)
         yield
@@ -134,12 +136,29 @@ class Yard:
         part[last] = value
         path.write_text(yaml.safe_dump(content, sort_keys=False))
 
-    def approve(self) -> str:
-        """Merge the release branch into main, as a person does; the commit before."""
+    def approve(self, by: Person | None = None) -> str:
+        """Merge the release branch into main, as a person does, by default the author of the code; the commit before."""
         before = git.head(self.root)
+        who = ("-c", f"user.name={by.name}", "-c", f"user.email={by.id}") if by else ()
         git.run("fetch", "--quiet", "origin", cwd=self.root)
-        git.run("merge", "--quiet", "--no-ff", f"origin/{BRANCH}", "-m", "Approve", cwd=self.root)
+        git.run(*who, "merge", "--quiet", "--no-ff", f"origin/{BRANCH}", "-m", "Approve", cwd=self.root)
         return before
+
+    def sign(self, by: Person) -> None:
+        """Approve what was merged, as a further person does without a forge, and push."""
+        git.run("commit", "--quiet", "--allow-empty", "-m", "Approve", "--trailer", f"Approved-by: {by.name} <{by.id}>", cwd=self.root)
+        self.push()
+
+    def answer(self, by: Person, reviewer: Person) -> None:
+        """Answer what the checklist asks for at the risk level, and let another person agree."""
+        here = project.find(self.root)
+        covered, answers = checklist.facts(here), checklist.load(self.root)
+        for row in checklist.of(here).rows:
+            if row.required:
+                said = Answer(answer="As the handbook says.", by=f"{by.name} <{by.id}>", date=APRIL.date(), covers_hash=covered[row.covers])
+                agreed = Review(agrees=True, by=f"{reviewer.name} <{reviewer.id}>", date=APRIL.date())
+                answers = checklist.review(checklist.sign(answers, row.id, said), row.id, agreed)
+        checklist.write(self.root, answers)
 
     def push(self) -> None:
         """Push main."""
