@@ -7,19 +7,32 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from conftest import ROOT
+from modelyard import contracts, project
 from starlette.testclient import TestClient
 
 from {{ cookiecutter.package }} import model
 from {{ cookiecutter.package }}.features import INPUTS
-from {{ cookiecutter.package }}.service import Row, Service, columns
+from {{ cookiecutter.package }}.service import Service
+
+
+def requests(flights: pd.DataFrame) -> list[dict[str, Any]]:
+    """Write flights as a client sends them."""
+    frame = flights[list(INPUTS)]
+    text = frame.assign(scheduled=frame["scheduled"].dt.strftime("%Y-%m-%dT%H:%M:%S")).to_json(orient="records")
+    parsed: list[dict[str, Any]] = json.loads(text)
+    return parsed
 
 
 @pytest.fixture(scope="module")
-def client(model_file: Path) -> Iterator[TestClient]:
-    """The service in this process."""
+def client(model_file: Path, sample: pd.DataFrame, served: model.Model) -> Iterator[TestClient]:
+    """The service in this process, under the contract that `modelyard package` would write."""
+    shown = sample.head(20)
+    here, predictions = project.find(ROOT), served.predict(shown).tolist()
+    contract = contracts.derive(here, model=model_file, rows=requests(shown), predictions=predictions, version="7")
+    contracts.write(contract, model_file.parent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODEL_PATH", str(model_file))
-        patch.setenv("MODEL_VERSION", "7")
+        patch.setenv("MODELYARD_MODELS", str(model_file.parent))
         with TestClient(Service.to_asgi()) as client:
             yield client
 
@@ -27,10 +40,7 @@ def client(model_file: Path) -> Iterator[TestClient]:
 @pytest.fixture
 def rows(sample: pd.DataFrame) -> list[dict[str, Any]]:
     """Flights as a client sends them."""
-    frame = sample.head(30)[list(INPUTS)]
-    text = frame.assign(scheduled=frame["scheduled"].dt.strftime("%Y-%m-%dT%H:%M:%S")).to_json(orient="records")
-    parsed: list[dict[str, Any]] = json.loads(text)
-    return parsed
+    return requests(sample.head(30))
 
 
 def test_it_answers_what_the_model_says(
@@ -46,6 +56,16 @@ def test_it_answers_what_the_model_says(
     assert answer.json()["model"]["provider"] in model.PROVIDERS
 
 
+def test_columns_are_answered_as_rows(client: TestClient, rows: list[dict[str, Any]]) -> None:
+    """A thousand flights as columns get what they get as rows."""
+    many = (rows * 34)[:1000]
+    columns = {name: [row[name] for row in many] for name in INPUTS}
+    answer = client.post("/predict_columns", json={"columns": columns})
+
+    assert answer.status_code == 200
+    assert answer.json() == client.post("/predict", json={"rows": many}).json()
+
+
 def test_it_is_ready(client: TestClient) -> None:
     """The probes answer."""
     assert client.get("/readyz").status_code == 200
@@ -55,10 +75,10 @@ def test_it_is_ready(client: TestClient) -> None:
 BAD: dict[str, dict[str, Any]] = {
     "out of range": {"temp": 1000},
     "wrong type": {"distance": "far"},
-    "unknown field": {"late": 1},
+    "unknown field": {"{{ cookiecutter.__label }}": 1},
     "null where it must be known": {"carrier": None},
     "a time with a zone": {"scheduled": "2013-01-01T05:15:00Z"},
-    "lower case": {"origin": "ewr"},
+    "lower case": {"dest": "iah"},
 }
 
 
@@ -82,23 +102,48 @@ def test_too_many_rows_are_refused(client: TestClient, rows: list[dict[str, Any]
     assert client.post("/predict", json={"rows": rows[:1] * 1001}).status_code == 400
 
 
-def test_a_request_holds_what_the_features_read() -> None:
-    """Request model and features name the same columns."""
-    assert tuple(Row.model_fields) == INPUTS
+def test_a_carrier_never_seen_is_answered_and_counted(client: TestClient, rows: list[dict[str, Any]]) -> None:
+    """It is no fault of the client's, and somebody should know."""
+    answer = client.post("/predict", json={"rows": [rows[0] | {"carrier": "ZZ"}]})
+
+    assert answer.status_code == 200
+    assert 'modelyard_unseen_total{column="carrier"} 1.0' in client.get("/metrics").text
 
 
-def test_missing_weather_is_nan(rows: list[dict[str, Any]]) -> None:
+def test_a_request_holds_what_the_features_read(client: TestClient) -> None:
+    """Documentation, schema and features name the same columns."""
+    held = client.get("/docs.json").json()["components"]["schemas"]["Row"]["properties"]
+
+    assert tuple(held) == INPUTS
+    assert held["distance"] == {"type": "integer", "minimum": 10, "maximum": 5200, "multipleOf": 1, "title": "Distance"}
+
+
+def test_missing_weather_is_nan(client: TestClient, sample: pd.DataFrame, served: model.Model) -> None:
     """Weather that is null, or left out, reaches the model as missing."""
-    short = {name: value for name, value in rows[0].items() if name != "temp"}
+    (row,) = requests(sample.head(1))
+    known = {name: value for name, value in row.items() if name != "temp"}
+    expected = served.predict(sample.head(1).assign(temp=float("nan"))).tolist()
 
-    assert pd.isna(columns([Row(**short)])["temp"]).all()
+    for sent in (known, known | {"temp": None}):
+        assert client.post("/predict", json={"rows": [sent]}).json()["predictions"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_it_is_lean() -> None:
+def test_it_is_lean(client: TestClient, rows: list[dict[str, Any]], model_file: Path) -> None:
     """Serving imports nothing that only training needs."""
-    code = f"import sys; import {Service.inner.__module__}; print(*sys.modules)"
-    env = {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    code = """
+import json, sys
+from starlette.testclient import TestClient
+from {{ cookiecutter.package }}.service import Service
+with TestClient(Service.to_asgi()) as client:
+    assert client.post("/predict", json={"rows": json.loads(sys.argv[1])}).status_code == 200
+print(*sys.modules)
+"""
+    env = {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "MODELYARD_MODELS": str(model_file.parent)}
+    command = [sys.executable, "-c", code, json.dumps(rows)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
 
-    assert "onnxruntime" in done.stdout.split()
-    assert {"pandas", "sklearn", "mlflow", "modelyard"}.isdisjoint(done.stdout.split())
+    assert {"onnxruntime", "modelyard.serve.service"} <= imported
+    assert {"pandas", "sklearn", "mlflow", "pandera"}.isdisjoint(imported)
+    own = {name for name in imported if name.startswith("modelyard.")}
+    assert {name for name in own if not name.startswith("modelyard.serve")} == set()

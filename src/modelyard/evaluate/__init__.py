@@ -112,6 +112,9 @@ def outcome(found: Evaluation) -> Outcome:
 @click.option("--weight", metavar="COLUMN", help="Column of the labels that says how much each row counts.")
 @click.option("--challengers", type=click.IntRange(1), default=1, show_default=True, help="Models tried on these rows, this one included.")
 @click.option("--independent-rows", is_flag=True, help="Rows of one day are no more alike than others: no time is needed.")
+@click.option(
+    "--shadow", type=click.Path(path_type=Path), metavar="FOLDER", help="The prediction log: compare the shadow in it."
+)
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page there.")
 def command(challenger: Path | None, labels: Path | None, **options: Any) -> Outcome:
@@ -120,7 +123,13 @@ def command(challenger: Path | None, labels: Path | None, **options: Any) -> Out
     In a project both models predict the same hold-out, which neither was trained on. With --task, --challenger and --labels, anywhere:
     predictions from Parquet or CSV files, joined by id. Verdict: promote, keep (nothing wrong, not shown to be better) or block
     (something is wrong, or missing); exit code 10 for the latter two. Outputs: metric, challenger, champion, difference, lower.
+    In a project with --shadow: what the shadow model answered beside the live one; passes, undecided or fails.
     """
+    if shadow := options.pop("shadow"):
+        from modelyard.evaluate import shadowed
+        from modelyard.project import find
+
+        return shadowed.run(find(), shadow)
     if challenger is None and labels is None and options["task"] is None:
         from modelyard.project import find
 

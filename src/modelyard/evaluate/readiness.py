@@ -209,7 +209,7 @@ def _memory(model: Path, examples: Path, time_column: str, source: Path, package
 def _versions(project: Project, examples: Path) -> Check:
     try:
         needed = versions.imported(project.source, project.policy.package)
-        return versions.judge(versions.training(project.root, examples), versions.service(), needed)
+        return versions.judge(versions.training(project.root, examples), versions.service(project.root), needed)
     except (metadata.PackageNotFoundError, SyntaxError) as error:
         return versions.check("unknown", f"What the service installs is not known: {type(error).__name__}: {error}")
 

@@ -20,6 +20,7 @@ from modelyard import serving
 from modelyard.evaluate.check import Check, Status
 
 _ALWAYS = {"numpy", "onnxruntime"}
+_RUNTIME = ["modelyard", "serve"]
 _WHY = "another version of what computes can predict otherwise, and an image without a package does not start"
 _LIMIT = "the same versions in training and service, and nothing imported that the image lacks"
 
@@ -74,15 +75,15 @@ def training(root: Path, examples: Path) -> dict[str, set[str]] | None:
     return found
 
 
-def service() -> dict[str, str]:
-    """What the image of the service pins.
+def service(root: Path | None = None) -> dict[str, str]:
+    """What the image of the service pins, the packages that the project at ``root`` adds included.
 
     Raises
     ------
     importlib.metadata.PackageNotFoundError
         One of it is not installed here.
     """
-    return {_canonical(name): version for name, _, version in (pin.partition("==") for pin in serving.requirements())}
+    return {_canonical(name): version for name, _, version in (pin.partition("==") for pin in serving.requirements(root))}
 
 
 def imported(source: Path, package: str) -> set[str]:
@@ -108,6 +109,8 @@ def _names(source: Path, package: str) -> set[str]:
         here = list(path.relative_to(source).parent.parts)
         for module in _imports(ast.parse(path.read_text(encoding="utf-8")), here):
             first, *rest = module.split(".")
+            if [first, *rest[:1]] == _RUNTIME:  # lies in the Bento
+                continue
             names.add(first)
             if first == package:
                 for end in range(len(rest) + 1):

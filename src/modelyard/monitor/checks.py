@@ -14,6 +14,7 @@ age           the live model is as old as it may be                             
 drift         shapes moved in k of the last n blocks, the latest among them                 retrain or alert
 performance   the metric certainly fell by more than the limit, and no shadow judges decay  alert
 release       main records another version than the registry's champion                     alert
+served        the prediction log, where the policy names one, holds no row of the champion  alert
 ============  ============================================================================  ==========================
 
 :mod:`.decision` makes one verdict of them.
@@ -233,6 +234,32 @@ def release(recorded: str, live: str | None) -> Check:
         what = f"version {live} is live" if live else "nothing is live"
         return Check(name="release", status="alert", message=f"main records version {recorded}, but {what}: run promote, or train.")
     return Check(name="release", status="ok", message=f"Version {live} is recorded and live.")
+
+
+def served(rows: int, version: str, left_out: Mapping[str, int], *, missing: int | None, ambiguous: int = 0, damaged: int = 0) -> Check:
+    """How much of the prediction log was watched: the champion's rows of the window, each once.
+
+    Parameters
+    ----------
+    left_out
+        Why -> rows of the log that were not taken.
+    missing
+        Rows whose id ``load()`` does not return; None where no id is known.
+    ambiguous
+        Ids for which it returns several rows.
+    damaged
+        Lines of the log that cannot be read.
+    """
+    told = [f"{count:,} {why}" for why, count in left_out.items() if count]
+    said = [f"{rows:,} row{'s' * (rows != 1)} served by version {version}"]
+    said += [f"left out: {', '.join(told)}"] if told else []
+    said += [f"{missing:,} are not in load()"] if missing else []
+    said += [f"{ambiguous:,} ids stand for several rows of load()"] if ambiguous else []
+    said += [f"{damaged:,} damaged lines of the log"] if damaged else []
+    message = f"{'; '.join(said)}."
+    if not rows:
+        return Check(name="served", status="alert", message=f"The prediction log holds none of this window: {message}")
+    return Check(name="served", status="noted" if said[1:] else "ok", message=message)
 
 
 def _certain_loss(found: Performance) -> float:

@@ -18,7 +18,7 @@ from modelyard.monitor.report import Check, Verdict
 
 #: Checks that say whether the data can be believed.
 DATA = ("schema", "volume", "freshness", "duplicates", "missing", "novel")
-_ORDER = (*DATA, "decay", "age", "drift", "performance", "release")
+_ORDER = (*DATA, "decay", "age", "drift", "performance", "release", "served")
 _QUIET = {"noted": "noted", "unknown": "not known"}
 
 

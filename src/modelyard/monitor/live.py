@@ -12,11 +12,12 @@ import numpy as np
 from modelyard import clock, dataset
 from modelyard.errors import DataError
 from modelyard.evaluate import metrics
-from modelyard.monitor import checks, compare, decision, measure, performance, report, watch
+from modelyard.monitor import checks, compare, decision, measure, performance, report, served, watch
 from modelyard.monitor import profile as profiles
 from modelyard.monitor import table as tables
 from modelyard.monitor.profile import Counts, Profile
 from modelyard.monitor.report import Check, Decay, Estimate, Monitoring, Performance
+from modelyard.monitor.shadow import Window, judge
 from modelyard.monitor.sketch import Blocks
 from modelyard.policy import METRICS
 
@@ -38,8 +39,23 @@ class Labels:
     estimate: Estimate | None = None
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """The rows that the live model is judged by: those of ``load()``, predicted by it now, or those that it served."""
+
+    profile: Profile
+    frame: pd.DataFrame
+    counted: tuple[Counts, Blocks | None]
+    scores: np.ndarray | None
+    unknown: str  # why labels say nothing of them
+    known: np.ndarray | None = None  # which of them load() returned, where that is a question
+
+
 def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
     """Load the window, let the champion predict it, and answer each check.
+
+    Where the policy names a prediction log, what is asked of features, of predictions and of the metric is asked of the rows that were
+    served; what is asked of the data (schema, volume, freshness, duplicates), and of fresh models, of those that ``load()`` returns.
 
     Raises
     ------
@@ -58,8 +74,13 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
     schema = _schema(project, frame)
     scores, unknown = _predict(champion, frame, fits=schema.status == "ok")
     counts, window = _count(profile, frame, scores, start, end)
-    found = compare.compare(profile, counts, window, policy.alpha)
-    labels = _labels(project, champion, profile, frame, scores, (start, end), unknown)
+    seen = _Seen(profile, frame, (counts, window), scores, unknown)
+    answers = served.of(project, champion, profile, frame, start, end) if policy.served else None
+    if answers:
+        counted = _count(answers.profile, answers.frame, answers.scores, start, end)
+        seen = _Seen(answers.profile, answers.frame, counted, answers.scores, answers.no_labels, answers.found)
+    found = compare.compare(seen.profile, *seen.counted, policy.alpha)
+    labels = _labels(project, champion, _usual(profile), seen, Window(frame, scores, start, end) if scores is not None else unknown)
     asked = [
         schema,
         *watch.about_rows(profile, counts, window, least=policy.volume.min, most=policy.volume.max),
@@ -67,8 +88,9 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
         checks.duplicates(counts.duplicates, profile.duplicates, limit=policy.duplicates),
         checks.age(age, demand.life(policy.max_age_days)),
         checks.release(record.model.version, _live_version(project)),
+        *([answers.check] if answers else []),
     ]
-    if len(frame):
+    if len(seen.frame):
         asked += [
             checks.missing(found.shifts, limit=policy.missing),
             checks.novel(found.shifts),
@@ -86,7 +108,7 @@ def look(project: Project, champion: Champion, now: datetime) -> Monitoring:
         name=project.policy.name,
         now=now,
         window=(start, end),
-        rows=len(frame),
+        rows=len(seen.frame),
         reference_rows=profile.counts.total,
         champion=report.Champion(
             sha256=record.model.sha256, version=record.model.version, released=record.logical_date, age_days=round(age, 3)
@@ -158,30 +180,29 @@ def _predict(champion: Champion, frame: pd.DataFrame, *, fits: bool) -> tuple[np
         return None, f"the champion cannot predict rows that break the schema ({error})"
 
 
-def _labels(
-    project: Project,
-    champion: Champion,
-    profile: Profile,
-    frame: pd.DataFrame,
-    scores: np.ndarray | None,
-    window: tuple[datetime, datetime],
-    unknown: str,
-) -> Labels:
-    """Ask the labels; where the rows cannot be predicted, ``unknown`` says why."""
-    from modelyard.monitor.shadow import Window, judge
+def _labels(project: Project, champion: Champion, usual: float, seen: _Seen, window: Window | str) -> Labels:
+    """Ask the labels.
 
-    if scores is None:
-        return Labels(no_performance=unknown, no_decay=unknown)
-    metric, usual = champion.release.evaluation.metric, _usual(profile)
+    Parameters
+    ----------
+    usual
+        Share of the reference's rows that have a label.
+    window
+        The rows of ``load()``, since fresh models need all of a row; or why they cannot be predicted.
+    """
+    metric = champion.release.evaluation.metric
     if metric not in METRICS[project.policy.task]:
         reason = f"{metric}, which decided the release, is no metric of a {project.policy.task} task"
         return Labels(no_performance=reason, no_decay=reason)
-    rows = _rows(project, frame, scores)
-    found, no_performance = _performance(project, champion, metric, rows, usual)
-    estimated = performance.estimate(metric, rows.time, scores, realised=found.value if found else None)
+    found, no_performance, estimated = None, seen.unknown, None
+    if seen.scores is not None:
+        rows = _rows(project, seen.frame, seen.scores)
+        if not no_performance:
+            found, no_performance = _performance(project, champion, metric, rows if seen.known is None else rows.take(seen.known), usual)
+        estimated = performance.estimate(metric, rows.time, seen.scores, realised=found.value if found else None)
     if not project.policy.monitor.shadow:
         return Labels(found, no_performance, estimate=estimated)
-    decay, no_decay = judge(champion, Window(frame, scores, *window), usual)
+    decay, no_decay = judge(champion, window, usual) if isinstance(window, Window) else (None, window)
     return Labels(found, no_performance, decay, no_decay, estimated)
 
 

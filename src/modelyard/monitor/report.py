@@ -19,7 +19,7 @@ Kind = Literal["continuous", "discrete", "categorical", "sequence"]
 class Check:
     """One question about the whole window, its answer, and a sentence on it."""
 
-    name: str  # schema, volume, freshness, duplicates, missing, novel, drift, performance, decay, age, release
+    name: str  # schema, volume, freshness, duplicates, missing, novel, drift, performance, decay, age, release, served
     status: Status
     message: str
 

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from {{ cookiecutter.package }}.features import Columns, features
 
+{% if cookiecutter.estimator == "trees" -%}
+PROVIDERS = ("CPUExecutionProvider",)  # ONNX Runtime computes trees nowhere else
+{%- else -%}
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that is there
+{%- endif %}
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,15 @@ class Model:
 
 def load(path: Path | str) -> Model:
     """Open a model file."""
+    import onnxruntime  # here, since whoever only supervises the service does without
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # one request is small: more throughput comes from more workers
     options.inter_op_num_threads = 1
     there = onnxruntime.get_available_providers()  # naming an absent one would only warn
     providers = [name for name in PROVIDERS if name in there]
+    {%- if cookiecutter.estimator == "neural" %}
+    if "CUDAExecutionProvider" in providers:
+        onnxruntime.preload_dlls()  # those that came as Python packages
+    {%- endif %}
     return Model(onnxruntime.InferenceSession(str(path), options, providers=providers))
