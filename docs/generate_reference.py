@@ -26,7 +26,9 @@ OTHER = {"policy": "Each key of `modelyard.yaml`.", "release-record": "Each fiel
 OTHER |= {"workflows": "The reusable workflows: triggers, inputs, outputs, jobs, permissions."}
 OTHER |= {"verdicts-and-exit-codes": "What each verdict means, and what the workflows do with it."}
 OTHER |= {"monitor-method": "How `monitor` judges: formulas, with their sources."}
+OTHER |= {"prediction-log": "What the service writes of its answers, line by line."}
 OTHER |= {"profile-format": "What stands in a profile, and what does not."}
+OTHER |= {"service": "What a service takes, answers, refuses and counts, and its settings."}
 TYPES = {"string": "text", "integer": "whole number", "boolean": "true or false", "null": "none", "date-time": "time"}
 BOUNDS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<", "pattern": "like"}
 

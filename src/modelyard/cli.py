@@ -22,15 +22,18 @@ VERBS = {
     "evaluate": "Compare the challenger with the criteria and with the champion.",
     "register": "Log the run, its artifacts and the model version in MLflow.",
     "package": "Build the Bento and try it.",
+    "loadtest": "Hold the packaged service against the policy's service level.",
     "propose": "Open or update the release pull request.",
     "promote": "Verify the merged release and make it live.",
     "rollback": "Put an earlier release back.",
     "monitor": "Compare the current window with the champion's profile.",
+    "score": "Give each row of a batch the champion's prediction.",
     "report": "Write the model card or the audit record.",
 }
 #: Commands that are no step of the flow.
 TOOLS = {
     "checklist": "Show or sign the responsible-ML checklist.",
+    "served": "Compact the prediction log of a service to Parquet.",
     "state": "Pull or push the embedded store (MLflow and DVC remote on a branch).",
     "local": "Run the project's workflows on this machine.",
     "demo": "Generate a project and let a year of flights happen to it.",

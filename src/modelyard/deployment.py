@@ -103,6 +103,20 @@ def changes(root: Path, rev: str, record: Release, images: Mapping[str, str]) ->
     }
 
 
+def deployed(root: Path, rev: str, record: Release) -> dict[str, str]:
+    """Variant -> image of a release, as a commit names them; empty where it deploys another release, or none."""
+    text = git.show(root, rev, KUBERNETES.as_posix())
+    try:
+        found = yaml.safe_load(text or b"") or {}
+        literals = [line for part in found.get("configMapGenerator", []) for line in part.get("literals", [])]
+        if f"{_HASH}={record.model.sha256}" not in literals:
+            return {}
+        images = {each["name"].removeprefix(_PLACEHOLDER): f"{each['newName']}@{each['digest']}" for each in found.get("images", [])}
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):  # somebody's own file in its place
+        return {}
+    return images
+
+
 def commit(root: Path, record: Release, images: Mapping[str, str]) -> Committed:
     """Bring the files to origin's main; where that is protected, to a pull request. A second time it changes nothing.
 

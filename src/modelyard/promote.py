@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
-from modelyard import approval, champion, git, registry, release, serving, state, store
+from modelyard import approval, champion, deployment, git, image, loadtest, package, registry, release, serving, state, store
 from modelyard.champion import Champion
 from modelyard.console import step
 from modelyard.errors import ModelyardError, ServiceError
@@ -26,6 +27,8 @@ from modelyard.risk import LEVELS
 WAS_LIVE = "modelyard.live"
 #: Tag that says who approved it.
 APPROVED = "modelyard.approved_by"
+#: Tags that name its images, by digest: of each variant one.
+IMAGE = "modelyard.image."
 
 
 class Verified(NamedTuple):
@@ -34,6 +37,7 @@ class Verified(NamedTuple):
     champion: Champion
     is_live: bool
     approved_by: str  # names; empty where nobody had to, or it was live before
+    images: dict[str, str] = {}  # noqa: RUF012 - variant -> where it was pushed, when it was live before
 
 
 class RefusedError(Exception):
@@ -69,15 +73,21 @@ def run(project: Project, rev: str = "HEAD", dry_run: bool = False) -> Outcome:
                 summary=f"**promote: verified** {_name(record)} at {commit[:12]}; nothing was changed.",
                 outputs=_outputs(record),
             )
-        if verified.is_live:
-            return _live(record, commit, "it was live already; nothing changed")
-        make_live(project, record, build(project, verified.champion), verified.approved_by)
+        images = verified.images
+        how = "it was live already; nothing changed"
+        if not verified.is_live:
+            bento = build(project, verified.champion)
+            _verify_level(project, verified.champion, bento)
+            images = publish(project, verified, bento)
+            make_live(project, record, bento, verified.approved_by, images)
+            how = "verified, built, asked, deployed" + (f"; approved by {verified.approved_by}" if verified.approved_by else "")
     except RefusedError as refusal:
         return refused(refusal.check, refusal.reason)
     except ServiceError as error:
         return refused("smoke test", error.what)
-    by = f"; approved by {verified.approved_by}" if verified.approved_by else ""
-    return _live(record, commit, f"verified, built, asked, deployed{by}")
+    where = deploy(project, record, images)
+    summary = f"**promote: live** {_name(record)} ({how}), release {commit[:12]}." + (f"\n\n{where}" if where else "")
+    return Outcome(verdict="live", summary=summary, outputs=_outputs(record, {} if verified.is_live else images))
 
 
 def verify(project: Project, commit: str) -> Verified:
@@ -109,7 +119,8 @@ def verify(project: Project, commit: str) -> Verified:
     approved_by = "" if was_live else _verify_approvals(project, commit, record)
     _verify_predictions(found)
     live = registry.get_alias(connection, record.model.name, "champion")
-    return Verified(found, live is not None and live.version == version.version, approved_by)
+    images = {name.removeprefix(IMAGE): value for name, value in version.tags.items() if name.startswith(IMAGE)}
+    return Verified(found, live is not None and live.version == version.version, approved_by, images)
 
 
 def build(project: Project, verified: Champion) -> serving.Bento:
@@ -120,24 +131,58 @@ def build(project: Project, verified: Champion) -> serving.Bento:
     ServiceError
         It cannot be built, does not start, or answers otherwise than recorded.
     """
-    record = verified.release
-    home = project.root / ".modelyard" / "bentoml"
+    home = project.root / package.HOME
+    source = serving.released(verified)
     with step("build the Bento"):
-        bento = serving.build(
-            code=verified.folder,
-            model=verified.model,
-            package=project.policy.package,
-            name=record.model.name,
-            labels=labels(record),
-            home=home,
-        )
+        bento = serving.build(project, source, home, package.before(project, source))
     with step("smoke test"):
         serving.smoke_test(bento, verified.examples, home)
     return bento
 
 
-def make_live(project: Project, record: Release, bento: serving.Bento, approved_by: str = "") -> None:
-    """Deploy the Bento, and move the alias; the registry notes who approved.
+def publish(project: Project, verified: Verified, bento: serving.Bento) -> dict[str, str]:
+    """Build the images from the verified bytes, try them, and push them; those of a release that was live before are there.
+
+    Returns
+    -------
+    dict
+        Variant -> ``registry/name@sha256:...``; empty where the policy names no registry.
+
+    Raises
+    ------
+    RefusedError
+        One of them cannot be built or pushed, or answers otherwise than recorded: nothing is live yet.
+    """
+    wanted = project.policy.serving.image
+    if not wanted.registry or set(verified.images) >= set(wanted.variants):
+        return verified.images
+    try:
+        builder = package.find_builder(project)
+        if builder is None:
+            return {}
+        images = image.trial(project, serving.released(verified.champion), bento, builder)
+        version = verified.champion.release.model.version
+        return {each.variant: image.push(each, builder, wanted.registry, version) for each in images}
+    except ModelyardError as error:
+        raise RefusedError("image", error.what) from None
+
+
+def deploy(project: Project, record: Release, images: Mapping[str, str]) -> str:
+    """Write the images into ``deploy/`` on main, which clusters follow; words for the summary, empty where there is no image.
+
+    After the alias: who approved is told by the commit that brought the record, and a run that is killed before this is completed by the
+    next. Where main is protected, a pull request asks for it.
+    """
+    if not images:
+        return ""
+    pushed = "\n".join(f"- {variant}: `{name}`" for variant, name in sorted(images.items()))
+    return f"{pushed}\n\nDeployment: {deployment.commit(project.root, record, images).words}."
+
+
+def make_live(
+    project: Project, record: Release, bento: serving.Bento, approved_by: str = "", images: Mapping[str, str] | None = None
+) -> None:
+    """Deploy the Bento, and move the alias; the registry notes who approved, and which images there are.
 
     Raises
     ------
@@ -146,12 +191,13 @@ def make_live(project: Project, record: Release, bento: serving.Bento, approved_
     """
     if project.policy.serving.deploy:
         with step("deploy"):
-            _deploy(project, bento, record)
+            _deploy(project, bento, record, images or {})
 
     def write(folder: Path | None) -> None:
         connection = registry.connect(folder)
         by = approved_by or record.approved_by  # of a release that comes back it is noted already
         tags = {WAS_LIVE: record.logical_date.isoformat(), **({APPROVED: by} if by else {})}
+        tags |= {f"{IMAGE}{variant}": name for variant, name in (images or {}).items()}
         registry.set_tags(connection, record.model.name, record.model.version, tags)
         registry.set_alias(connection, record.model.name, "champion", record.model.version)
 
@@ -160,16 +206,6 @@ def make_live(project: Project, record: Release, bento: serving.Bento, approved_
             write(None)
         else:
             state.transact(project.root, write, f"promote {_name(record)}")
-
-
-def labels(record: Release) -> dict[str, str]:
-    """What a Bento, and the image of it, say of themselves."""
-    return {
-        "modelyard.model": record.model.name,
-        "modelyard.version": record.model.version,
-        "modelyard.sha256": record.model.sha256[:63],
-        "modelyard.commit": record.code.commit,
-    }
 
 
 def refused(check: str, reason: str, verb: str = "promote") -> Outcome:
@@ -227,6 +263,14 @@ def _verify_approvals(project: Project, commit: str, record: Release) -> str:
     return ", ".join(map(str, people))
 
 
+def _verify_level(project: Project, verified: Champion, bento: serving.Bento) -> None:
+    """A short load test: the runner's packages or the policy may have changed since the release was proposed."""
+    with step("load"):
+        missed = loadtest.smoke(project.root, project.policy.serving.level, verified.examples, bento)
+    if missed:
+        raise RefusedError("service level", missed)
+
+
 def _verify_predictions(verified: Champion) -> None:
     import pandas as pd
 
@@ -244,12 +288,13 @@ def _verify_predictions(verified: Champion) -> None:
         raise RefusedError("predictions", f"The model's predictions differ from those recorded at training by up to {difference:.2g}.")
 
 
-def _deploy(project: Project, bento: serving.Bento, record: Release) -> None:
+def _deploy(project: Project, bento: serving.Bento, record: Release, images: Mapping[str, str]) -> None:
     env = {
         **os.environ,
         "MODELYARD_BENTO": str(bento.path),
         "MODELYARD_BENTO_TAG": bento.tag,
         "MODELYARD_MODEL_VERSION": record.model.version,
+        **{f"MODELYARD_IMAGE_{variant.upper()}": name for variant, name in images.items()},
     }
     command = project.policy.serving.deploy
     try:
@@ -264,12 +309,15 @@ def _name(record: Release) -> str:
     return f"{record.model.name} version {record.model.version}"
 
 
-def _outputs(record: Release) -> dict[str, str]:
-    return {"version": record.model.version, "model": record.model.sha256}
-
-
-def _live(record: Release, commit: str, how: str) -> Outcome:
-    return Outcome(verdict="live", summary=f"**promote: live** {_name(record)} ({how}), release {commit[:12]}.", outputs=_outputs(record))
+def _outputs(record: Release, images: Mapping[str, str] | None = None) -> dict[str, str]:
+    names = {variant: name.partition("@") for variant, name in (images or {}).items()}
+    return {
+        "version": record.model.version,
+        "model": record.model.sha256,
+        "image": next((name for name, _, _ in names.values()), ""),
+        "cpu-digest": names["cpu"][2] if "cpu" in names else "",
+        "gpu-digest": names["gpu"][2] if "gpu" in names else "",
+    }
 
 
 @click.command("promote")
@@ -280,7 +328,8 @@ def command(rev: str, dry_run: bool) -> Outcome:
 
     Checks, in this order: the model file that DVC delivers is the recorded one; the version is in the registry; the evaluation belongs to
     the model and says promote; dvc.lock and the code that the model was trained from are main's; the people whom the risk level asks for
-    have approved; the predictions are those recorded at training. Then the Bento is built, started and asked, the deployment command
-    runs, and the alias champion moves last.
+    have approved; the predictions are those recorded at training. Then the Bento is built, started and asked; where the policy names a
+    registry, so are the images, which are pushed there; the deployment command runs, and the alias champion moves. At last deploy/ on main
+    names the images by digest; where main is protected, a pull request asks for that.
     """
     return run(find(), rev, dry_run)

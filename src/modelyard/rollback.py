@@ -6,7 +6,7 @@ import os
 
 import click
 
-from modelyard import git, history, promote, propose, store
+from modelyard import deployment, git, history, promote, propose, store
 from modelyard.console import say, step
 from modelyard.errors import GitError, ServiceError, UsageError
 from modelyard.history import Entry
@@ -44,6 +44,10 @@ def run(project: Project, to: str = PREVIOUS, reason: str = "") -> Outcome:
         with step("verify"):
             verified = promote.verify(project, commit)
         bento = promote.build(project, verified.champion)
+        images = promote.publish(project, verified, bento)
+        if images:  # main names release and images at once
+            files = _files(project, main, target.commit) | deployment.changes(root, main, target.release, images)
+            commit = git.commit_files(root, main, files, message, author=os.environ.get("GITHUB_ACTOR", ""))
         pushed = _push(project, commit, title, reason)
     except RefusedError as refusal:
         return promote.refused(refusal.check, refusal.reason, "rollback")
@@ -51,7 +55,7 @@ def run(project: Project, to: str = PREVIOUS, reason: str = "") -> Outcome:
         return promote.refused("smoke test", error.what, "rollback")
     if pushed:
         try:
-            promote.make_live(project, target.release, bento, verified.approved_by)
+            promote.make_live(project, target.release, bento, verified.approved_by, images)
         except RefusedError as refusal:
             ahead = f"{propose.MAIN} names version {target.release.model.version} already: run promote when the cause is mended."
             return promote.refused(refusal.check, f"{refusal.reason}\n\n{ahead}", "rollback")

@@ -13,21 +13,86 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelyard.errors import ServiceError
-from modelyard.project import EXAMPLES, MODEL
+import modelyard
+from modelyard.console import say
+from modelyard.errors import ProjectError, ServiceError
+from modelyard.policy import Variant
+from modelyard.project import EXAMPLES, MODEL, Project
+from modelyard.release import sha256
+
+if TYPE_CHECKING:
+    from modelyard.champion import Champion
 
 #: Largest difference between a prediction recorded at training and the service's answer.
 TOLERANCE = 1e-5
 _START_SECONDS = 120
+#: Folder of the champion before, as modelyard.serve.fallback reads it.
+PREVIOUS = "previous"
+#: Dependency group of a project's pyproject.toml: what its service needs beside BentoML, NumPy and ONNX Runtime.
+GROUP = "serve"
+
+
+#: Variables of a running service that must not come from whoever tries a Bento here.
+_FOREIGN = (
+    "PYTHONPATH",
+    "BENTOML_CONFIG",
+    "MODELYARD_LOG",
+    "MODELYARD_SHADOW",
+    "MODELYARD_SHA256",
+    "MODELYARD_VARIANT",
+    "MODELYARD_MODELS",
+)
+
+# Runs in a process of its own: the schema is that of the code given, and Python imports a package only once.
+_DERIVE = """
+import json, sys
+from pathlib import Path
+from modelyard import contracts, serving
+from modelyard.errors import ModelyardError
+from modelyard.policy import Policy
+from modelyard.project import Project
+code, model, examples, into = map(Path, sys.argv[1:5])
+try:
+    rows, predictions = serving.read_examples(examples)
+    project = Project(code, Policy.model_validate_json(sys.argv[5]))
+    contracts.write(contracts.derive(project, model=model, rows=rows, predictions=predictions, **json.loads(sys.argv[6])), into)
+except ModelyardError as error:
+    sys.exit(str(error))
+"""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a model comes from: what its Bento, its contract and its image say of it."""
+
+    name: str
+    sha256: str
+    commit: str  # the code that it was trained from
+    created: datetime  # the logical date
+    version: str = ""  # in the registry; empty before it has one
+    run_id: str = ""
+    data_revision: str = ""  # hash of dvc.lock
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to serve: its file, the rows recorded with it, and the code that it was trained from."""
+
+    code: Path  # a project's tree
+    model: Path
+    examples: Path
+    lineage: Lineage
 
 
 @dataclass(frozen=True)
@@ -38,78 +103,180 @@ class Bento:
     path: Path
 
 
-def build(*, code: Path, model: Path, package: str, name: str, labels: dict[str, str], home: Path) -> Bento:
-    """Build a Bento that holds the package's serving code and the model, and nothing else.
+def released(champion: Champion) -> Source:
+    """What a release record names."""
+    record = champion.release
+    lineage = Lineage(
+        name=record.model.name,
+        sha256=record.model.sha256,
+        commit=record.code.commit,
+        created=record.logical_date,
+        version=record.model.version,
+        run_id=record.model.run_id,
+        data_revision=record.code.dvc_lock,
+    )
+    return Source(champion.folder, champion.model, champion.examples, lineage)
+
+
+def build(project: Project, source: Source, home: Path, previous: Source | None = None) -> Bento:
+    """Build a Bento that holds the serving code, the model and its contract, and nothing else.
 
     Parameters
     ----------
-    code
-        A project's tree, at the commit the model was trained from.
-    model
-        The verified model file.
-    labels
-        What the Bento says of itself: model version, hashes, commit.
     home
         The Bento store; not the user's own.
+    previous
+        The champion before, where it is to answer when the model fails; left out where its code is another.
+
+    Raises
+    ------
+    ServiceError
+        The model is not the one named, there is no service, no contract, or BentoML cannot build it.
     """
-    source = code / "src" / package
-    if not (source / "service.py").exists():
+    package, lineage = project.policy.package, source.lineage
+    code = source.code / "src" / package
+    if not (code / "service.py").exists():
         raise ServiceError(f"src/{package}/service.py is missing at that commit.", "The service is what is built and served.")
     with tempfile.TemporaryDirectory(prefix="modelyard-bento-") as folder:
         context = Path(folder)
-        shutil.copytree(source, context / package, ignore=shutil.ignore_patterns("__pycache__"))
-        (context / MODEL).parent.mkdir(parents=True)
-        shutil.copyfile(model, context / MODEL)
+        shutil.copytree(code, context / package, ignore=shutil.ignore_patterns("__pycache__"))
+        runtime = Path(modelyard.__file__).parent
+        shutil.copytree(runtime / "serve", context / "modelyard/serve", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copyfile(runtime / "__init__.py", context / "modelyard/__init__.py")
+        _add(project, source, context / MODEL.parent)
+        if previous and _same(source.code, previous.code, package):
+            _add(project, previous, context / MODEL.parent / PREVIOUS)
+        elif previous:
+            say(f"Version {previous.lineage.version} has other code, so it cannot answer where this model fails.")
         config = {
             "service": f"{package}.service:Service",
-            "name": name,
-            "labels": labels,
-            "include": [f"{package}/*.py", str(MODEL)],
-            "python": {"packages": requirements(), "lock_packages": False},
+            "name": lineage.name,
+            "labels": _labels(lineage),
+            "include": [f"{package}/**/*.py", "modelyard/**/*.py", f"{MODEL.parent}/**"],
+            "python": {"packages": requirements(source.code), "lock_packages": False},
         }
         (context / "bentofile.yaml").write_text(json.dumps(config))  # JSON is YAML
         done = _bentoml(["build", "--output", "tag"], home, cwd=context)
         if done.returncode:
-            raise ServiceError(f"bentoml build failed: {_last_words(done.stderr or done.stdout)}")
+            raise ServiceError(f"bentoml build failed: {last_words(done.stderr or done.stdout)}")
     tag = done.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
     bento_name, _, bento_version = tag.partition(":")
     return Bento(tag, home / "bentos" / bento_name / bento_version)
 
 
-def requirements() -> list[str]:
-    """What a serving image installs, at the versions that this environment tested."""
-    return [f"{name}=={version(name)}" for name in ("bentoml", "numpy", "onnxruntime")]
+def requirements(code: Path | None = None, variant: Variant = "cpu") -> list[str]:
+    """What a serving image installs, at the versions that this environment tested.
+
+    Parameters
+    ----------
+    code
+        A project's tree, whose pyproject.toml may name more in the dependency group ``serve``.
+
+    Raises
+    ------
+    ProjectError
+        It names a package that is not installed here, so that nothing tested it.
+    """
+    runtime = "onnxruntime-gpu[cuda,cudnn]" if variant == "gpu" else "onnxruntime"
+    pins = [f"bentoml=={version('bentoml')}", f"numpy=={version('numpy')}", f"{runtime}=={version('onnxruntime')}"]
+    return [*pins, *map(_tested, _group(code))]
+
+
+def _group(code: Path | None) -> list[str]:
+    path = code / "pyproject.toml" if code else None
+    if path is None or not path.exists():
+        return []
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8")).get("dependency-groups", {}).get(GROUP, [])
+    except ValueError as error:
+        raise ProjectError(f"{path} is no TOML: {error}") from None
+    return [each for each in said if isinstance(each, str)]
+
+
+def _tested(wanted: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        named = Requirement(wanted)
+        return f"{named.name}{'[' + ','.join(sorted(named.extras)) + ']' if named.extras else ''}=={version(named.name)}"
+    except InvalidRequirement:
+        raise ProjectError(f"{wanted!r} in the dependency group {GROUP!r} of pyproject.toml is no requirement.") from None
+    except PackageNotFoundError:
+        raise ProjectError(f"The dependency group {GROUP!r} names {wanted}, which is not installed here.", f"uv add {wanted}") from None
+
+
+def _add(project: Project, source: Source, folder: Path) -> None:
+    """Put the model and its contract into a folder of the Bento."""
+    folder.mkdir(parents=True)
+    model, lineage = folder / MODEL.name, source.lineage
+    shutil.copyfile(source.model, model)
+    found = sha256(model)
+    if found != lineage.sha256:
+        raise ServiceError(f"The model to be served is {lineage.sha256[:12]}, and {source.model} is {found[:12]}.", "Run train again.")
+    facts = {name: getattr(lineage, name) for name in ("version", "run_id", "commit", "data_revision")}
+    arguments = [str(path) for path in (source.code, model, source.examples, folder)]
+    done = subprocess.run(
+        [sys.executable, "-c", _DERIVE, *arguments, project.policy.model_dump_json(), json.dumps(facts)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ServiceError(f"What the service promises cannot be derived from the schema: {last_words(done.stderr)}")
+
+
+def _same(code: Path, other: Path, package: str) -> bool:
+    """Whether two trees hold the same package."""
+    one, two = ({p.relative_to(root): p.read_bytes() for p in (root / "src" / package).rglob("*.py")} for root in (code, other))
+    return one == two
+
+
+def _labels(lineage: Lineage) -> dict[str, str]:
+    """What the Bento says of itself; BentoML takes 63 characters."""
+    said = {"model": lineage.name, "version": lineage.version, "sha256": lineage.sha256[:63], "commit": lineage.commit[:63]}
+    return {f"modelyard.{name}": value for name, value in said.items() if value}
 
 
 @contextmanager
-def served(bento: Bento, home: Path) -> Iterator[str]:
+def served(bento: Bento, home: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
     """Serve a Bento on a free port of 127.0.0.1; its address. It is stopped on leaving.
+
+    Parameters
+    ----------
+    env
+        Further variables of the service.
 
     Raises
     ------
     ServiceError
         It ended, or was not ready in time; its last words are in the message.
     """
-    port = _free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     log = home / "serve.log"
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "bentoml", "serve", str(bento.path), "--host", "127.0.0.1", "--port", str(port)],
-            env=_environment(home),
+            env={**environment(home), **(env or {})},
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            _wait_until_ready(address, process, log)
+            wait_until_ready(address, process, log)
             yield address
         finally:
-            _stop(process)
+            stop(process)
 
 
 def smoke_test(bento: Bento, examples: Path, home: Path) -> dict[str, Any]:
-    """Start the Bento and compare its answers with the predictions recorded at training.
+    """Start the Bento and compare its answers with the predictions recorded at training; as :func:`compare`."""
+    with served(bento, home, {"MODELYARD_WORKERS": "1"}) as address:
+        return compare(address, examples)
+
+
+def compare(address: str, examples: Path) -> dict[str, Any]:
+    """Ask a running service for what was predicted at training.
 
     Returns
     -------
@@ -119,11 +286,10 @@ def smoke_test(bento: Bento, examples: Path, home: Path) -> dict[str, Any]:
     Raises
     ------
     ServiceError
-        It does not start, answer, or answer the same.
+        It does not answer, or not the same.
     """
     rows, recorded = read_examples(examples)
-    with served(bento, home) as address:
-        answer = predict(address, rows)
+    answer = predict(address, rows)
     difference = largest_difference(answer, recorded)
     if difference > TOLERANCE:
         raise ServiceError(
@@ -179,32 +345,40 @@ def _bentoml(args: list[str], home: Path, cwd: Path) -> subprocess.CompletedProc
         raise ServiceError("bentoml is not installed.", "uv add bentoml") from None
     home.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
-        [sys.executable, "-m", "bentoml", *args], cwd=cwd, env=_environment(home), capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bentoml", *args], cwd=cwd, env=environment(home), capture_output=True, text=True, check=False
     )
 
 
-def _environment(home: Path) -> dict[str, str]:
-    # The project's own source must not shadow the Bento's copy of it.
-    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "BENTOML_CONFIG")}
+def environment(home: Path) -> dict[str, str]:
+    """What BentoML sees; the project's own source must not shadow the Bento's copy of it."""
+    inherited = {k: v for k, v in os.environ.items() if k not in _FOREIGN}
     return {**inherited, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 
-def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for a service that was started.
+
+    Raises
+    ------
+    ServiceError
+        It ended, or was not ready in time; the last words of its log are in the message.
+    """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ServiceError(f"The service ended with code {process.returncode} at its start: {_last_words(log.read_text())}")
+            raise ServiceError(f"The service ended with code {process.returncode} at its start: {last_words(log.read_text())}")
         if "Application startup failed" in log.read_text():  # BentoML would start its worker again and again
-            raise ServiceError(f"The service did not start: {_last_words(log.read_text().partition('Application startup failed')[0])}")
+            raise ServiceError(f"The service did not start: {last_words(log.read_text().partition('Application startup failed')[0])}")
         try:
             with urllib.request.urlopen(f"{address}/readyz", timeout=5):
                 return
         except (OSError, http.client.HTTPException):
             time.sleep(0.1)
-    raise ServiceError(f"The service was not ready after {_START_SECONDS} s: {_last_words(log.read_text())}")
+    raise ServiceError(f"The service was not ready after {_START_SECONDS} s: {last_words(log.read_text())}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: in good order, or after 10 s at once."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
@@ -217,12 +391,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _last_words(text: str) -> str:
-    return " | ".join(line.strip() for line in text.strip().splitlines()[-5:]) or "no message"
+def last_words(text: str, lines: int = 5) -> str:
+    """The end of what a program printed, on one line."""
+    return " | ".join(line.strip()[:300] for line in text.strip().splitlines()[-lines:]) or "no message"

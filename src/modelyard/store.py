@@ -154,14 +154,24 @@ def read(root: Path, path: Path, rev: str) -> bytes:
 
 def _hash_at(root: Path, path: Path, rev: str) -> str:
     """DVC's content hash of ``path`` in the commit's lock or pointer."""
-    lock = yaml.safe_load(git.show(root, rev, LOCK.as_posix()) or b"") or {}
-    made = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
-    found = [out["md5"] for out in made if out["path"] == path.as_posix()]
+    found = _locked(git.show(root, rev, LOCK.as_posix()) or b"", path)
     if text := git.show(root, rev, pointer(path).as_posix()):
         found += [out["md5"] for out in (yaml.safe_load(text) or {}).get("outs", [])]
     if not found:
         raise StoreError(f"{rev[:12]} names no {path}: it is neither in {LOCK} nor has it a pointer.", "Run train, and release its model.")
     return str(found[0])
+
+
+def is_delivered(root: Path, path: Path) -> bool:
+    """Whether a file of the working tree is the output that its dvc.lock names."""
+    lock = root / LOCK
+    found = _locked(lock.read_bytes() if lock.exists() else b"", path)
+    return hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest() in found
+
+
+def _locked(lock: bytes, path: Path) -> list[str]:
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    return [str(out["md5"]) for stage in stages.values() for out in stage.get("outs", []) if out["path"] == path.as_posix()]
 
 
 def data_pointers(root: Path, folder: Path) -> dict[str, str]:

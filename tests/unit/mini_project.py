@@ -137,22 +137,11 @@ stages:
 """
 
 SERVICE = """
-import json
-from pathlib import Path
-
-import bentoml
-import numpy as np
+from modelyard.serve import service
 
 from PACKAGE import model
 
-@bentoml.service(name="mini")
-class Service:
-    def __init__(self):
-        self.model = model.load(Path(__file__).resolve().parents[1] / "models/model.onnx")
-
-    @bentoml.api
-    def predict(self, rows: list[dict]) -> dict:
-        return {"predictions": self.model.predict({"x": np.array([row["x"] for row in rows])}).tolist()}
+Service = service.make(model.load)
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -128,6 +129,21 @@ def test_main_names_the_images_after_it(root: Path) -> None:
 
     assert (again.commit, again.merged, on_origin(root)) == ("", True, done.commit)
     assert "up to date" in again.words
+
+
+def test_main_tells_which_images_it_deploys(root: Path) -> None:
+    """Those of this model only; before the first, or with a file of the team's own in its place, none."""
+    assert deployment.deployed(root, "HEAD", released("flights", "3")) == {}
+
+    commit = deployment.commit(root, released("flights", "3"), IMAGES).commit
+
+    named = {variant: re.sub(r":3@", "@", image) for variant, image in IMAGES.items()}
+    assert deployment.deployed(root, commit, released("flights", "3")) == named
+    assert deployment.deployed(root, commit, released("flights", "4")) == {}
+    git.run("pull", "--quiet", "origin", "main", cwd=root)
+    (root / deployment.KUBERNETES).write_text("[our, own]\n")
+    mini_project.commit(root, "Another way")
+    assert deployment.deployed(root, "HEAD", released("flights", "3")) == {}
 
 
 def test_a_way_to_deploy_that_the_team_deleted_does_not_come_back(root: Path) -> None:

@@ -217,14 +217,17 @@ def test_a_deployment_that_fails_moves_no_alias(merged: Project, command: list[s
 
 
 def test_a_deployment_is_told_what_to_deploy_and_the_alias_moves_last(merged: Project) -> None:
-    """The command gets Bento, tag and version; then the version is marked as live and becomes the champion."""
-    command = ["sh", "-c", "echo $MODELYARD_BENTO_TAG $MODELYARD_MODEL_VERSION $MODELYARD_BENTO > deployed"]
+    """The command gets Bento, tag, version and images; then the version is marked as live, with its images, and becomes the champion."""
+    command = ["sh", "-c", "echo $MODELYARD_BENTO_TAG $MODELYARD_MODEL_VERSION $MODELYARD_BENTO $MODELYARD_IMAGE_CPU > deployed"]
     project = dataclasses.replace(merged, policy=merged.policy.model_copy(update={"serving": Serving(deploy=command)}))
     record = release.read((merged.root / RELEASE).read_bytes())
 
-    promote.make_live(project, record, serving.Bento("mini:1", merged.root))
+    promote.make_live(project, record, serving.Bento("mini:1", merged.root), images={"cpu": "example.org/mini@sha256:1"})
 
-    assert (merged.root / "deployed").read_text() == f"mini:1 1 {merged.root}\n"
+    assert (merged.root / "deployed").read_text() == f"mini:1 1 {merged.root} example.org/mini@sha256:1\n"
+    tagged = registry.get_version(registry.connect(merged.root / state.FOLDER), "mini", "1")
+    assert tagged is not None
+    assert tagged.tags["modelyard.image.cpu"] == "example.org/mini@sha256:1"
     assert champion(merged) == "1"
     assert promote.run(merged).summary.startswith("**promote: live** mini version 1 (it was live already")
 

@@ -25,7 +25,7 @@ WORKFLOWS = [*REUSABLE, *CALLERS, OWN]
 #: Outputs whose names are computed where the verb makes them.
 COMPUTED = {"evaluate": {"challenger", "champion", "difference", "lower"}}
 #: Verbs whose verdict is always empty.
-WITHOUT_VERDICT = {"train", "profile", "register", "package", "propose", "report"}
+WITHOUT_VERDICT = {"train", "profile", "register", "propose", "report"}
 #: Access that each name of a level includes.
 LEVELS = {"none": 0, "read": 1, "write": 2}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,10 +63,19 @@ def build(folder: Path, task: str) -> Yard:
     git.run("remote", "add", "origin", str(origin), cwd=root)
     git.run("config", "user.name", _APPROVER[0], cwd=root)
     git.run("config", "user.email", _APPROVER[1], cwd=root)
+    _relax(root)
     yard = Yard(folder, find(root))
     with step("fill the upstream with the flights of 2013"):
         _fill(yard)
     return yard
+
+
+def _relax(root: Path) -> None:
+    """Ask for a service level that any machine keeps: all of this runs on one, beside whatever else it does."""
+    path = root / "modelyard.yaml"
+    text = re.sub(r"(?m)^  level: .*$", "  level: {rate: 5, rows: 1, seconds: 1, p99_ms: 2000}", path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    git.run("commit", "--quiet", "--all", "-m", "A service level for this machine", cwd=root)
 
 
 def break_month(yard: Yard, month: datetime) -> None:

@@ -112,9 +112,7 @@ def outcome(found: Evaluation) -> Outcome:
 @click.option("--weight", metavar="COLUMN", help="Column of the labels that says how much each row counts.")
 @click.option("--challengers", type=click.IntRange(1), default=1, show_default=True, help="Models tried on these rows, this one included.")
 @click.option("--independent-rows", is_flag=True, help="Rows of one day are no more alike than others: no time is needed.")
-@click.option(
-    "--shadow", type=click.Path(path_type=Path), metavar="FOLDER", help="The prediction log: compare the shadow in it."
-)
+@click.option("--shadow", type=click.Path(path_type=Path), metavar="FOLDER", help="The prediction log: compare the shadow in it.")
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page there.")
 def command(challenger: Path | None, labels: Path | None, **options: Any) -> Outcome:

@@ -23,6 +23,7 @@ ACTIONS = {
     "actions/upload-artifact": "upload-artifact",
     "actions/download-artifact": "download-artifact",
     "actions/cache": "cache",
+    "actions/attest-build-provenance": "attest-build-provenance",
     "astral-sh/setup-uv": "setup-uv",
 }
 _LABELS = {"ubuntu-latest", "ubuntu-slim", "ubuntu-24.04", "ubuntu-22.04", "self-hosted"}

@@ -17,13 +17,19 @@ def generate() -> dict[str, str]:
     """File name -> content of every schema."""
     from modelyard import policy, release, validate
     from modelyard.evaluate.report import Evaluation
+    from modelyard.evaluate.shadowed import Shadowed
+    from modelyard.loadtest.report import LoadTest
     from modelyard.monitor.report import Monitoring
+    from modelyard.score.manifest import Manifest
 
     models: dict[str, type[BaseModel]] = {
         "policy": policy.Policy,
         "release": release.Release,
         "validate": validate.Validation,
         "evaluate": Evaluation,
+        "shadow": Shadowed,
+        "loadtest": LoadTest,
+        "score": Manifest,
     }
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schemas = {name: draft | model.model_json_schema() for name, model in models.items()}

@@ -1,0 +1,116 @@
+"""The course of a load test: warm-up, rounds at the level's rate, ramp to the knee; memory and work of the service meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal
+
+from modelyard.console import step
+from modelyard.loadtest import report
+from modelyard.loadtest.generator import Generator, Question, session
+from modelyard.loadtest.processes import Family
+from modelyard.loadtest.report import Knee, Memory, Round, Verdict
+from modelyard.policy import Level
+
+#: Rounds at the level's rate, until one keeps it.
+ROUNDS = 3
+#: Seconds before the first round, of each step of the ramp, and after which that begins no other.
+WARM_UP, STEP, RAMP = 2.0, 2.0, 60.0
+#: How steep the ramp is, and how near the highest rate that is kept and the lowest that is not must come.
+GROWTH, CLOSE = 2.0, 1.2
+#: Seconds after which a request is given up.
+TIMEOUT = 15.0
+#: Seconds between two looks at the memory.
+_LOOK = 0.5
+
+
+class Trial:
+    """One load test of a running service.
+
+    Parameters
+    ----------
+    family
+        The service's processes; None where it runs elsewhere.
+    """
+
+    def __init__(self, address: str, asked: Sequence[Question], level: Level, family: Family | None) -> None:
+        self._address, self._asked, self._level, self._family = address, asked, level, family
+        self.verdict: Verdict = "unknown"
+        self.reasons: list[str] = []
+        self.rounds: list[Round] = []
+        self.knee: Knee | None = None
+        self.memory: Memory | None = None
+
+    async def run(self, ramp: bool) -> None:
+        """All of it; what was found stands in the attributes."""
+        level = self._level
+        async with session(TIMEOUT) as opened, self._watched():
+            generator = Generator(opened, self._address, self._asked)
+            with step("warm-up"):
+                await self._round(generator, level.rate, min(WARM_UP, level.seconds))
+            while len(self.rounds) < ROUNDS and not self._is_clear():
+                with step(f"{level.rate:g} requests a second for {level.seconds:g} s"):
+                    self.rounds.append(await self._round(generator, level.rate, level.seconds))
+            self.verdict, self.reasons = report.verdict(self.rounds, level)
+            if ramp and not report.broken(self.rounds, level):
+                with step("ramp"):
+                    self.knee = await self._ramp(generator, self.rounds[-1])
+
+    def _is_clear(self) -> bool:
+        """More rounds would change nothing."""
+        return any(each.result == "kept" for each in self.rounds) or report.broken(self.rounds, self._level) != ""
+
+    async def _ramp(self, generator: Generator, last: Round) -> Knee:
+        """Double the rate while the level is kept, or halve it while it is missed; then close in. A step that misses is tried once more."""
+        low, high = (last.rate, math.inf) if last.result == "kept" else (0.0, last.rate)
+        missed, steps = last, list[Round]()
+        until = time.monotonic() + RAMP
+        while high > CLOSE * low and time.monotonic() < until:
+            rate = math.sqrt(low * high) if low and high < math.inf else low * GROWTH or high / GROWTH
+            for _ in range(2):
+                steps.append(await self._round(generator, rate, STEP))
+                if steps[-1].result == "kept":
+                    break
+            if steps[-1].result == "kept":
+                low = rate
+            else:
+                high, missed = rate, steps[-1]
+        is_late = missed.late_p99_ms > report.LATE * self._level.p99_ms
+        ended_by: Literal["service", "generator", "ramp"] = "ramp" if high > CLOSE * low else "generator" if is_late else "service"
+        return Knee(rate=round(low, 1) if low else None, ended_by=ended_by, steps=steps)
+
+    async def _round(self, generator: Generator, rate: float, seconds: float) -> Round:
+        family, cores = self._family, None
+        if family:
+            family.look_around()
+        begun, worked = time.perf_counter(), family.worked() if family else 0.0
+        samples = await generator.offer(rate, seconds)
+        if family:
+            cores = round((family.worked() - worked) / (time.perf_counter() - begun), 3)
+        return report.judge(samples, rate, self._level, cores)
+
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Look at the memory meanwhile."""
+        family = self._family
+        if family is None:
+            yield
+            return
+        start = family.held()
+
+        async def look() -> None:
+            while True:
+                await asyncio.sleep(_LOOK)
+                family.held()
+
+        looking = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+        processes, end = family.look_around(), family.held()
+        self.memory = Memory(processes=processes, start_mb=start / 1e6, peak_mb=family.peak / 1e6, end_mb=end / 1e6)
