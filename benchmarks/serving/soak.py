@@ -22,6 +22,7 @@ from modelyard.loadtest.trial import Trial
 from modelyard.policy import Level
 
 SHARE = 0.7
+RAMPS = 3  # the lowest knee counts: neighbours on the machine come and go
 ROUND = 10.0  # seconds
 #: Memory that the last fifth of the minutes may hold more than the second.
 FLAT_MB = 10.0
@@ -31,12 +32,14 @@ async def measure(server: servers.Server, made: yard.Yard, level: Level, minutes
     """The knee, then rounds one after the other at 70 % of it."""
     rows, predictions = made.rows(20)
     asked = generator.questions(rows, predictions, 1)
-    if rate is None:
+    knees = []
+    while rate is None and len(knees) < RAMPS:
         trial = Trial(server.address, asked, level, None)
         await trial.run(ramp=True)
-        if not trial.knee or not trial.knee.rate:
-            raise SystemExit(f"No knee was found: {trial.reasons}.")
-        rate = SHARE * trial.knee.rate
+        knees.append(trial.knee.rate if trial.knee and trial.knee.rate else 0.0)
+    rate = rate or SHARE * min(knees)
+    if not rate:
+        raise SystemExit("No knee was found: this machine is too busy.")
     rounds, memory = [], []
     end = time.monotonic() + 60 * minutes
     async with generator.session(30) as session:
@@ -48,6 +51,7 @@ async def measure(server: servers.Server, made: yard.Yard, level: Level, minutes
     for each in rounds:
         errors.update(each.errors)
     return {
+        "knees": knees,
         "rate": round(rate, 1),
         "minutes": minutes,
         "requests": sum(each.requests for each in rounds),
@@ -85,7 +89,7 @@ def main(cache: Path, minutes: float, rate: float | None, file: Path | None) -> 
     sent = f"{found['requests']:,} requests at {found['rate']:.0f} a second for {minutes:g} minutes"
     held = f"{memory[0]:.0f} MB at first, {max(memory):.0f} MB at most"
     checks = [
-        (f"{sent}; errors: {found['errors'] or 'none'}", not found["errors"]),
+        (f"{sent}; errors: {dict(found['errors']) or 'none'}", not found["errors"]),
         (f"memory: {held}; the last fifth holds {added:+.1f} MB on the second", added <= FLAT_MB),
         (f"log: {found['log_lines']:,} lines, {found['log_ids']:,} request ids, {served:,} answers", complete),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from modelyard.outcome import Outcome
 from modelyard.project import EXAMPLES, MODEL, REPORTS, Project, find
 from modelyard.register import REPORT, Registered
 from modelyard.release import sha256
+from modelyard.serve.contract import FILE
 from modelyard.serving import Lineage, Source
 
 #: Where Bentos are built; not the user's own store.
@@ -39,6 +41,8 @@ def run(project: Project, now: datetime | None = None, live: bool = False) -> Ou
     builder = find_builder(project)
     with step("build the Bento"):
         bento = serving.build(project, source, project.root / HOME, before(project, source))
+    if not live:  # so that `bentoml serve` works in the project, too
+        shutil.copyfile(bento.path / "src" / MODEL.parent / FILE, project.root / MODEL.parent / FILE)
     with step("smoke test"):
         smoke = serving.smoke_test(bento, source.examples, project.root / HOME)
     images = image.trial(project, source, bento, builder) if builder else []

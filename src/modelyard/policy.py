@@ -279,7 +279,8 @@ class Serving(_Section):
 
     deploy: list[str] = Field(
         default_factory=list,
-        description="Command and arguments that deploy; it gets MODELYARD_BENTO, MODELYARD_BENTO_TAG, MODELYARD_MODEL_VERSION.",
+        description="Command and arguments that deploy; it gets MODELYARD_BENTO, MODELYARD_BENTO_TAG, MODELYARD_MODEL_VERSION, and of "
+        "pushed images MODELYARD_IMAGE_CPU and MODELYARD_IMAGE_GPU.",
     )
     limits: Limits = Limits()
     log: PredictionLog = PredictionLog()

@@ -21,10 +21,6 @@ GIVEN = os.environ.get("MODELYARD_TEST_BASE", "")
 BASE = "localhost/modelyard-test-base:bookworm"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "images: builds and runs images")
-
-
 @pytest.fixture(scope="session")
 def _builder() -> Iterator[Builder]:
     with pytest.MonkeyPatch.context() as patch:

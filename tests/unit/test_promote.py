@@ -222,12 +222,13 @@ def test_a_deployment_is_told_what_to_deploy_and_the_alias_moves_last(merged: Pr
     project = dataclasses.replace(merged, policy=merged.policy.model_copy(update={"serving": Serving(deploy=command)}))
     record = release.read((merged.root / RELEASE).read_bytes())
 
-    promote.make_live(project, record, serving.Bento("mini:1", merged.root), images={"cpu": "example.org/mini@sha256:1"})
+    image = f"example.org/mini@sha256:{'1' * 64}"
+    promote.make_live(project, record, serving.Bento("mini:1", merged.root), images={"cpu": image})
 
-    assert (merged.root / "deployed").read_text() == f"mini:1 1 {merged.root} example.org/mini@sha256:1\n"
+    assert (merged.root / "deployed").read_text() == f"mini:1 1 {merged.root} {image}\n"
     tagged = registry.get_version(registry.connect(merged.root / state.FOLDER), "mini", "1")
     assert tagged is not None
-    assert tagged.tags["modelyard.image.cpu"] == "example.org/mini@sha256:1"
+    assert tagged.tags["modelyard.image.cpu"] == image
     assert champion(merged) == "1"
     assert promote.run(merged).summary.startswith("**promote: live** mini version 1 (it was live already")
 
