@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from modelyard.demo.measure import Month
 from modelyard.demo.stage import Yard
 from modelyard.demo.story import Tale
+from modelyard.image.builder import VARIABLE
 from modelyard.policy import METRICS
 
 
@@ -122,7 +123,7 @@ def _commands(yard: Yard) -> list[tuple[str, str]]:
         ("all runs and models, in MLflow's pages", f"{at} uv run mlflow ui --backend-store-uri sqlite:///.modelyard/state/mlflow.db"),
         (
             "bring the live model here, and serve it",
-            f"{at} uv run dvc pull && PYTHONPATH=src uv run bentoml serve {yard.project.policy.package}.service:Service",
+            f"{at} uv run dvc pull && {VARIABLE}=none uv run modelyard package && PYTHONPATH=src uv run bentoml serve {yard.project.policy.package}.service:Service",
         ),
         ("run any workflow again", f"{at} {source} uv run modelyard local schedule monitor --now 2013-09-01 --env FLIGHTS_SOURCE"),
     ]
