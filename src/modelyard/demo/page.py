@@ -123,7 +123,8 @@ def _commands(yard: Yard) -> list[tuple[str, str]]:
         ("all runs and models, in MLflow's pages", f"{at} uv run mlflow ui --backend-store-uri sqlite:///.modelyard/state/mlflow.db"),
         (
             "bring the live model here, and serve it",
-            f"{at} uv run dvc pull && {VARIABLE}=none uv run modelyard package && PYTHONPATH=src uv run bentoml serve {yard.project.policy.package}.service:Service",
+            f"{at} uv run dvc pull && {VARIABLE}=none uv run modelyard package && "
+            f"PYTHONPATH=src uv run bentoml serve {yard.project.policy.package}.service:Service",
         ),
         ("run any workflow again", f"{at} {source} uv run modelyard local schedule monitor --now 2013-09-01 --env FLIGHTS_SOURCE"),
     ]
