@@ -111,7 +111,7 @@ def test_the_repaired_month_is_taken(open_release: Scene) -> None:
     record = yard.record("modelyard/release")
 
     assert run.steps["train/train.ingest.periods"] == "2013-04"
-    assert run.verdict == "promote", run.summary
+    assert run.steps["train/train.evaluate.verdict"] == "promote", run.summary
     assert (record.model.version, record.trigger, record.logical_date) == ("2", "repository_dispatch", MAY)
     assert record.evaluation.champion is not None
     assert record.evaluation.champion < record.evaluation.challenger
