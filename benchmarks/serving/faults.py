@@ -147,13 +147,13 @@ def _pressed(
 ) -> tuple[list[Sample], Counter[str]]:
     """Requests at a constant rate, while something is done beside them."""
 
-    async def both() -> list[Sample]:
+    async def both(watch: generator.Watch) -> list[Sample]:
         async with generator.session(10) as session:
-            test = generator.Generator(session, server.address, generator.questions(*made.rows(20), rows))
-            samples, _ = await asyncio.gather(test.offer(RATE, seconds), asyncio.to_thread(act))
-        return sorted(samples, key=lambda sample: sample.due)
+            asker = generator.Generator(session, server.address, generator.questions(*made.rows(20), rows), watch)
+            offered, _ = await asyncio.gather(asker.offer(RATE, seconds), asyncio.to_thread(act))
+        return sorted(offered.samples, key=lambda sample: sample.due)
 
-    samples = asyncio.run(both())
+    samples = generator.run(both)
     return samples, Counter(sample.error for sample in samples if sample.error)
 
 

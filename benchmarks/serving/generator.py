@@ -40,15 +40,15 @@ app.add_routes([web.post("/predict", predict)])
 web.run_app(app, host="127.0.0.1", port=int(__import__("sys").argv[2]), print=None)
 """
 _OURS = """
-import asyncio, json, sys
+import sys
 from modelyard.loadtest import generator, report
 from modelyard.policy import Level
 address, rate, seconds, body, prediction = sys.argv[1:]
-async def main():
+async def main(watch):
     async with generator.session(30) as session:
         asked = [generator.Question(body.encode(), [float(prediction)])]
-        return await generator.Generator(session, address, asked).offer(float(rate), float(seconds))
-found = report.judge(asyncio.run(main()), float(rate), Level())
+        return await generator.Generator(session, address, asked, watch).offer(float(rate), float(seconds))
+found = report.judge(generator.run(main), Level())
 print(found.model_dump_json())
 """
 
@@ -87,15 +87,15 @@ def main(cache: Path, rounds: int, seconds: float, file: Path | None) -> None:
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Medians of the rounds, side by side."""
-    lines = ["| server | rate | tool | answered/s | p50 ms | p99 ms | failed |", "|---|---|---|---|---|---|---|"]
+    lines = ["| server | rate | tool | answered/s | p50 ms | p99 ms | failed | idle |", "|" + "---|" * 8]
     for server, rate in dict.fromkeys((run["server"], run["rate"]) for run in runs):
         for tool in ("ours", "oha"):
             chosen = [run for run in runs if (run["server"], run["rate"], run["tool"]) == (server, rate, tool)]
             each = {key: median(run[key] for run in chosen) for key in FIGURES}
             failed = sum(run["failed"] for run in chosen)
-            lines.append(
-                f"| {server} | {rate} | {tool} | {each['per_second']:.1f} | {each['p50_ms']:.1f} | {each['p99_ms']:.1f} | {failed} |"
-            )
+            idle = f"{median(run['idle'] for run in chosen):.0%}" if tool == "ours" else ""
+            figures = " | ".join(f"{each[key]:.1f}" for key in FIGURES)
+            lines.append(f"| {server} | {rate} | {tool} | {figures} | {failed} | {idle} |")
     return "\n".join(lines)
 
 
@@ -109,7 +109,7 @@ def _ours(address: str, rate: float, seconds: float, body: str, prediction: floa
         "p50_ms": times["p50_ms"],
         "p99_ms": times["p99_ms"],
         "failed": failed,
-        "late": found["late_p99_ms"],
+        "idle": found["idle"],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import tempfile
@@ -28,25 +27,32 @@ ROUND = 10.0  # seconds
 FLAT_MB = 10.0
 
 
-async def measure(server: servers.Server, made: yard.Yard, level: Level, minutes: float, rate: float | None) -> dict[str, Any]:
+def measure(server: servers.Server, made: yard.Yard, level: Level, minutes: float, rate: float | None) -> dict[str, Any]:
     """The knee, then rounds one after the other at 70 % of it."""
     rows, predictions = made.rows(20)
     asked = generator.questions(rows, predictions, 1)
     knees = []
     while rate is None and len(knees) < RAMPS:
         trial = Trial(server.address, asked, level, None)
-        await trial.run(ramp=True)
+        trial.run(ramp=True)
         knees.append(trial.knee.rate if trial.knee and trial.knee.rate else 0.0)
     rate = rate or SHARE * min(knees)
     if not rate:
         raise SystemExit("No knee was found: this machine is too busy.")
-    rounds, memory = [], []
-    end = time.monotonic() + 60 * minutes
-    async with generator.session(30) as session:
-        test = generator.Generator(session, server.address, asked)
-        while time.monotonic() < end:
-            rounds.append(report.judge(await test.offer(rate, ROUND), rate, level))
-            memory.append(round(server.memory(), 1))
+    offered = rate
+    memory = []
+
+    async def press(watch: generator.Watch) -> list[report.Round]:
+        rounds = []
+        end = time.monotonic() + 60 * minutes
+        async with generator.session(30) as session:
+            asker = generator.Generator(session, server.address, asked, watch)
+            while time.monotonic() < end:
+                rounds.append(report.judge(await asker.offer(offered, ROUND), level))
+                memory.append(round(server.memory(), 1))
+        return rounds
+
+    rounds = generator.run(press)
     errors: Counter[str] = Counter()
     for each in rounds:
         errors.update(each.errors)
@@ -58,6 +64,7 @@ async def measure(server: servers.Server, made: yard.Yard, level: Level, minutes
         "errors": errors,
         "p99_ms": [each.latency.p99_ms if each.latency else None for each in rounds],
         "late_p99_ms": [each.late_p99_ms for each in rounds],
+        "idle": [each.idle for each in rounds],
         "memory_mb": memory,
     }
 
@@ -73,7 +80,7 @@ def main(cache: Path, minutes: float, rate: float | None, file: Path | None) -> 
     env = {"MODELYARD_WORKERS": str(psutil.cpu_count()), "MODELYARD_LOG": str(logs)}
     try:
         with servers.running("modelyard", made, cache, cores="0,1", env=env) as server:
-            found = asyncio.run(measure(server, made, Level(rate=50, seconds=5, p99_ms=100), minutes, rate))
+            found = measure(server, made, Level(rate=50, seconds=5, p99_ms=100), minutes, rate)
             served = server.counts("modelyard_requests_total", by="status", endpoint="/predict")["200"]
         lines = [json.loads(line) for path in logs.rglob("*") if path.is_file() for line in path.read_text().splitlines()]
     finally:

@@ -24,7 +24,7 @@ from jsonschema import Draft202012Validator
 from modelyard import cli, image, loadtest, package, release, schemas
 from modelyard.errors import ServiceError
 from modelyard.loadtest import generator, report, trial
-from modelyard.loadtest.generator import Question, Sample
+from modelyard.loadtest.generator import Offered, Question, Sample
 from modelyard.loadtest.report import LoadTest
 from modelyard.policy import Level
 from modelyard.project import EXAMPLES, MODEL, Project
@@ -94,18 +94,19 @@ def service(handler: Handler, sha256: str = "") -> Iterator[str]:
         loop.close()
 
 
-def offer(address: str, rate: float, seconds: float, timeout: float = 15.0) -> list[Sample]:
-    async def main() -> list[Sample]:
+def offer(address: str, rate: float, seconds: float, timeout: float = 15.0) -> Offered:
+    async def main(watch: generator.Watch) -> Offered:
         async with generator.session(timeout) as session:
-            return await generator.Generator(session, address, generator.questions(ROWS, RIGHT, 1)).offer(rate, seconds)
+            return await generator.Generator(session, address, generator.questions(ROWS, RIGHT, 1), watch).offer(rate, seconds)
 
-    return asyncio.run(main())
+    return generator.run(main)
 
 
-def samples(took: Sequence[float], *, late: float = 0.0, errors: Sequence[str] = ()) -> list[Sample]:
+def offered(took: Sequence[float], *, late: float = 0.0, errors: Sequence[str] = (), idle: float = 0.9) -> Offered:
     """Requests that were due each 10 ms, sent so late, and answered after these seconds."""
     kinds = [*errors, *[""] * (len(took) - len(errors))]
-    return [Sample(i / 100, i / 100 + late, i / 100 + seconds, kind) for i, (seconds, kind) in enumerate(zip(took, kinds, strict=True))]
+    samples = [Sample(i / 100, i / 100 + late, i / 100 + seconds, kind) for i, (seconds, kind) in enumerate(zip(took, kinds, strict=True))]
+    return Offered(100, samples, idle)
 
 
 def level(**given: Any) -> Level:
@@ -114,7 +115,7 @@ def level(**given: Any) -> Level:
 
 def test_percentiles_are_those_counted_by_hand() -> None:
     """Of 1, 2, ..., 100 ms the 99th percentile is 99 ms: 99 of 100 are not above it."""
-    found = report.judge(samples([ms / 1000 for ms in range(100, 0, -1)]), 100, level())
+    found = report.judge(offered([ms / 1000 for ms in range(100, 0, -1)]), level())
 
     assert found.latency
     assert found.latency.model_dump() == pytest.approx({"p50_ms": 50, "p95_ms": 95, "p99_ms": 99, "max_ms": 100})
@@ -136,13 +137,13 @@ def test_a_stall_shows_in_the_percentiles() -> None:
         begun.clear()
         start, closed = time.perf_counter(), []
         while time.perf_counter() < start + 3:  # one user, who asks again when the answer is there
-            closed += offer(address, 1, 1)
+            closed += offer(address, 1, 1).samples
 
-    slow = [sample for sample in opened if sample.done - sample.due > 0.5]
-    assert len(opened) == 150
+    slow = [sample for sample in opened.samples if sample.done - sample.due > 0.5]
+    assert len(opened.samples) == 150
     assert len(slow) >= 24  # those due in the first half of that second
     assert sum(sample.done - sample.sent > 0.5 for sample in closed) == 1
-    found = report.judge(opened, 50, level(rate=50))
+    found = report.judge(opened, level(rate=50))
     assert found.latency
     assert found.latency.p99_ms > 900
     assert found.result != "kept"
@@ -156,7 +157,7 @@ def test_requests_go_out_on_time_whatever_becomes_of_them() -> None:
         return right(number)
 
     with service(slow) as address:
-        found = sorted(offer(address, 100, 1), key=lambda sample: sample.due)
+        found = sorted(offer(address, 100, 1).samples, key=lambda sample: sample.due)
 
     gaps = [b.due - a.due for a, b in itertools.pairwise(found)]
     assert gaps == pytest.approx([0.01] * 99, abs=1e-6)
@@ -185,7 +186,7 @@ def test_errors_are_counted_by_their_kind() -> None:
 
     counts: dict[int, int] = {}
     with service(failing) as address:
-        found = report.judge(offer(address, 60, 1, timeout=2), 60, level(rate=60))
+        found = report.judge(offer(address, 60, 1, timeout=2), level(rate=60))
 
     expected = {"500": 3, "503": 2, "other predictions": 4, "fallback answered": 2, "no predictions": 1, "timeout": 1}
     assert found.errors == expected
@@ -201,7 +202,7 @@ def test_a_service_that_hangs_does_not_take_all_file_handles(monkeypatch: pytest
         return right(number)
 
     with service(hanging) as address:
-        found = report.judge(offer(address, 100, 1, timeout=2), 100, level())
+        found = report.judge(offer(address, 100, 1, timeout=2), level())
 
     assert found.errors == {"not sent": 80, "timeout": 20}
     assert found.latency is None
@@ -221,18 +222,43 @@ def test_a_service_that_hangs_does_not_take_all_file_handles(monkeypatch: pytest
         ([0.1] * 100, 0.0, ["503"], "missed"),
         ([0.1] * 100, 0.1, ["503"], "missed"),
         ([0.1] * 100, 0.1, ["timeout"] * 100, "missed"),
+        ([0.3] * 100, 0.25, ["not sent"], "unclear"),  # so late that many were due at once
+        ([0.3] * 100, 0.25, [], "missed"),  # and slow in the median all the same
     ],
 )
 def test_a_round_is_judged(took: list[float], late: float, errors: list[str], result: str) -> None:
     """By p99 and errors; a generator that is late excuses what it can explain."""
-    assert report.judge(samples(took, late=late, errors=errors), 100, level()).result == result
+    assert report.judge(offered(took, late=late, errors=errors), level()).result == result
 
 
-KEPT = samples([0.1] * 100)
-SLOW = samples([0.3] * 100)
-LATE = samples([0.1] * 90 + [0.3] * 10, late=0.1)
-BROKEN = samples([0.1] * 100, errors=["500"])
-BUSY = samples([0.1] * 100, errors=["503"])
+def test_a_generator_that_is_never_idle_measures_itself() -> None:
+    """Whatever it missed; what it kept, it kept all the same."""
+    assert report.judge(offered([0.3] * 100, errors=["not sent"] * 50, idle=0.05), level()).result == "unclear"
+    assert report.judge(offered([0.1] * 100, idle=0.05), level()).result == "kept"
+
+
+def test_idling_is_measured() -> None:
+    """Waiting for answers is idling; making the generator work is not."""
+
+    async def main(watch: generator.Watch) -> tuple[float, float]:
+        await asyncio.sleep(0.3)
+        waited = watch.seconds
+        end = time.perf_counter() + 0.3
+        while time.perf_counter() < end:
+            await asyncio.sleep(0)
+        return waited, watch.seconds - waited
+
+    waited, busy = generator.run(main)
+
+    assert waited > 0.25
+    assert busy < 0.2
+
+
+KEPT = offered([0.1] * 100)
+SLOW = offered([0.3] * 100)
+LATE = offered([0.1] * 90 + [0.3] * 10, late=0.1)
+BROKEN = offered([0.1] * 100, errors=["500"])
+BUSY = offered([0.1] * 100, errors=["503"])
 
 
 @pytest.mark.parametrize(
@@ -243,14 +269,14 @@ BUSY = samples([0.1] * 100, errors=["503"])
         ([BUSY, KEPT], "pass", ""),
         ([SLOW, SLOW, SLOW], "fail", "99th percentile is 300.0 ms at 100 requests a second; 200 ms are allowed"),
         ([LATE, SLOW, LATE], "fail", "300.0 ms"),
-        ([LATE, LATE, LATE], "unknown", "100 ms late .* too busy to tell"),
+        ([LATE, LATE, LATE], "unknown", "100 ms late .* idle for 90% of the time: this machine is too busy to tell"),
         ([BUSY, BUSY, BUSY], "fail", r"1 of 100 requests failed \(1 x 503\); 0 % may"),
         ([BROKEN, KEPT], "fail", r"1 of 200 requests failed \(1 x 500\)"),
     ],
 )
-def test_the_verdict_of_all_rounds(rounds: list[list[Sample]], verdict: str, words: str) -> None:
+def test_the_verdict_of_all_rounds(rounds: list[Offered], verdict: str, words: str) -> None:
     """One round that keeps the level is enough, unless something failed that no load explains."""
-    judged = [report.judge(each, 100, level()) for each in rounds]
+    judged = [report.judge(each, level()) for each in rounds]
 
     found, reasons = report.verdict(judged, level())
     assert found == verdict
@@ -260,7 +286,7 @@ def test_the_verdict_of_all_rounds(rounds: list[list[Sample]], verdict: str, wor
 
 def test_errors_that_may_be_are_no_failure() -> None:
     """serving.level.errors is a share of the requests."""
-    judged = report.judge(BROKEN, 100, level(errors=0.01))
+    judged = report.judge(BROKEN, level(errors=0.01))
 
     assert judged.result == "kept"
     assert report.verdict([judged], level(errors=0.01))[0] == "pass"
@@ -288,7 +314,7 @@ def test_the_knee_lies_where_the_service_ends() -> None:
     asked = level(rate=10, p99_ms=200)
     with service(one_by_one) as address:
         course = trial.Trial(address, generator.questions(ROWS, RIGHT, 1), asked, None)
-        asyncio.run(course.run(ramp=True))
+        course.run(ramp=True)
 
     assert course.verdict == "pass"
     assert course.knee
@@ -312,7 +338,7 @@ def test_a_level_that_is_missed_is_searched_downwards() -> None:
 
     with service(one_by_one) as address:
         course = trial.Trial(address, generator.questions(ROWS, RIGHT, 1), level(rate=100, p99_ms=100), None)
-        asyncio.run(course.run(ramp=True))
+        course.run(ramp=True)
 
     assert (course.verdict, len(course.rounds)) == ("fail", 3)
     assert course.knee
@@ -328,7 +354,7 @@ def test_a_broken_service_is_not_pressed_further() -> None:
 
     with service(failing) as address:
         course = trial.Trial(address, generator.questions(ROWS, RIGHT, 1), level(rate=50), None)
-        asyncio.run(course.run(ramp=True))
+        course.run(ramp=True)
 
     assert (course.verdict, len(course.rounds), course.knee) == ("fail", 1, None)
 
@@ -338,7 +364,7 @@ def test_a_ramp_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "RAMP", 0.5)
     with service(quick) as address:
         course = trial.Trial(address, generator.questions(ROWS, RIGHT, 1), level(rate=5, p99_ms=5000), None)
-        asyncio.run(course.run(ramp=True))
+        course.run(ramp=True)
 
     assert course.knee
     assert (course.knee.ended_by, [step.rate for step in course.knee.steps]) == ("ramp", [10])

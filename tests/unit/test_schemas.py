@@ -17,7 +17,7 @@ from modelyard.clock import parse
 from modelyard.evaluate import challenge, shadowed
 from modelyard.evaluate.pairs import Answered, Pairs
 from modelyard.evaluate.report import Evaluation
-from modelyard.loadtest.generator import Sample
+from modelyard.loadtest.generator import Offered, Sample
 from modelyard.loadtest.report import LoadTest, judge, verdict
 from modelyard.monitor import live, watch
 from modelyard.policy import Evaluate, Level
@@ -48,7 +48,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     known = Answered("1", "1" * 64)
     rows = Pairs(day, score, score, label, np.ones(1), np.ones(1), known, known)
     answers = [Sample(0.1 * n, 0.1 * n, 0.1 * n + 0.01, "") for n in range(20)]
-    tested = judge(answers, 10, Level())
+    tested = judge(Offered(10, answers, 0.9), Level())
     said, reasons = verdict([tested], Level())
     found: dict[str, BaseModel] = {
         "shadow": shadowed.compare("binary", Evaluate(metric="roc_auc"), rows),

@@ -61,8 +61,6 @@ def run(root: Path, level: Level, examples: Path, *, service: Bento | str, ramp:
     ServiceError
         There is no service, it does not start, or it answers with another model.
     """
-    import asyncio
-
     from modelyard import jsonfile, serving
     from modelyard.loadtest import generator, processes, report
     from modelyard.loadtest.trial import Trial
@@ -73,7 +71,7 @@ def run(root: Path, level: Level, examples: Path, *, service: Bento | str, ramp:
         if sha256 and model and model.sha256 not in ("", sha256):
             raise ServiceError(f"The service has the model {model.sha256[:12]}, not {sha256[:12]}.", "Run `modelyard package`.")
         trial = Trial(address, asked, level, family)
-        asyncio.run(trial.run(ramp))
+        trial.run(ramp)
     found = report.LoadTest(
         verdict=trial.verdict,
         reasons=trial.reasons,

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 from modelyard.console import step
-from modelyard.loadtest import report
-from modelyard.loadtest.generator import Generator, Question, session
+from modelyard.loadtest import generator, report
+from modelyard.loadtest.generator import Generator, Question
 from modelyard.loadtest.processes import Family
 from modelyard.loadtest.report import Knee, Memory, Round, Verdict
 from modelyard.policy import Level
@@ -45,26 +45,29 @@ class Trial:
         self.knee: Knee | None = None
         self.memory: Memory | None = None
 
-    async def run(self, ramp: bool) -> None:
+    def run(self, ramp: bool) -> None:
         """All of it; what was found stands in the attributes."""
+        generator.run(lambda watch: self._run(watch, ramp))
+
+    async def _run(self, watch: generator.Watch, ramp: bool) -> None:
         level = self._level
-        async with session(TIMEOUT) as opened, self._watched():
-            generator = Generator(opened, self._address, self._asked)
+        async with generator.session(TIMEOUT) as opened, self._watched():
+            asker = Generator(opened, self._address, self._asked, watch)
             with step("warm-up"):
-                await self._round(generator, level.rate, min(WARM_UP, level.seconds))
+                await self._round(asker, level.rate, min(WARM_UP, level.seconds))
             while len(self.rounds) < ROUNDS and not self._is_clear():
                 with step(f"{level.rate:g} requests a second for {level.seconds:g} s"):
-                    self.rounds.append(await self._round(generator, level.rate, level.seconds))
+                    self.rounds.append(await self._round(asker, level.rate, level.seconds))
             self.verdict, self.reasons = report.verdict(self.rounds, level)
             if ramp and not report.broken(self.rounds, level):
                 with step("ramp"):
-                    self.knee = await self._ramp(generator, self.rounds[-1])
+                    self.knee = await self._ramp(asker, self.rounds[-1])
 
     def _is_clear(self) -> bool:
         """More rounds would change nothing."""
         return any(each.result == "kept" for each in self.rounds) or report.broken(self.rounds, self._level) != ""
 
-    async def _ramp(self, generator: Generator, last: Round) -> Knee:
+    async def _ramp(self, asker: Generator, last: Round) -> Knee:
         """Double the rate while the level is kept, or halve it while it is missed; then close in. A step that misses is tried once more."""
         low, high = (last.rate, math.inf) if last.result == "kept" else (0.0, last.rate)
         missed, steps = last, list[Round]()
@@ -72,26 +75,26 @@ class Trial:
         while high > CLOSE * low and time.monotonic() < until:
             rate = math.sqrt(low * high) if low and high < math.inf else low * GROWTH or high / GROWTH
             for _ in range(2):
-                steps.append(await self._round(generator, rate, STEP))
+                steps.append(await self._round(asker, rate, STEP))
                 if steps[-1].result == "kept":
                     break
             if steps[-1].result == "kept":
                 low = rate
             else:
                 high, missed = rate, steps[-1]
-        is_late = missed.late_p99_ms > report.LATE * self._level.p99_ms
+        is_late = missed.late_p99_ms > report.LATE * self._level.p99_ms or missed.idle < report.IDLE
         ended_by: Literal["service", "generator", "ramp"] = "ramp" if high > CLOSE * low else "generator" if is_late else "service"
         return Knee(rate=round(low, 1) if low else None, ended_by=ended_by, steps=steps)
 
-    async def _round(self, generator: Generator, rate: float, seconds: float) -> Round:
+    async def _round(self, asker: Generator, rate: float, seconds: float) -> Round:
         family, cores = self._family, None
         if family:
             family.look_around()
         begun, worked = time.perf_counter(), family.worked() if family else 0.0
-        samples = await generator.offer(rate, seconds)
+        offered = await asker.offer(rate, seconds)
         if family:
             cores = round((family.worked() - worked) / (time.perf_counter() - begun), 3)
-        return report.judge(samples, rate, self._level, cores)
+        return report.judge(offered, self._level, cores)
 
     @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
