@@ -22,6 +22,8 @@ import psutil
 import servers
 import yard
 
+from modelyard import processes
+
 RATES = (50, 200, 500, 1000)
 FIGURES = ("per_second", "p50_ms", "p99_ms")
 _STALLING = """
@@ -116,13 +118,13 @@ def _ours(address: str, rate: float, seconds: float, body: str, prediction: floa
 @contextlib.contextmanager
 def _stalling(made: yard.Yard, prediction: float) -> Iterator[servers.Server]:
     port = servers.free_port()
-    process = subprocess.Popen(["taskset", "-c", servers.SERVER, sys.executable, "-c", _STALLING, str(prediction), str(port)])
-    try:
+    process = subprocess.Popen(
+        ["taskset", "-c", servers.SERVER, sys.executable, "-c", _STALLING, str(prediction), str(port)], start_new_session=True
+    )
+    with processes.ended_with_us(process):
         address = f"http://127.0.0.1:{port}"
         servers.wait(process, address, "/")
         yield servers.Server("stalls 1 s in 5", servers.KINDS["FastAPI"], made, address, psutil.Process(process.pid), Path(), 0.0)
-    finally:
-        servers.stop(process)
 
 
 if __name__ == "__main__":

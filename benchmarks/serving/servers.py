@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -25,6 +24,8 @@ import peers
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from yard import Yard
+
+from modelyard import processes
 
 APPS = Path(__file__).parent / "apps"
 #: The servers' core, and the client's.
@@ -206,27 +207,11 @@ def running(name: str, yard: Yard, cache: Path, *, cores: str = SERVER, env: dic
             start_new_session=True,
         )
     try:
-        wait(process, address, "/ping" if kind.mlflow else "/readyz", scratch / "output.log")
-        yield Server(name, kind, yard, address, psutil.Process(process.pid), scratch, time.perf_counter() - begun)
+        with processes.ended_with_us(process):
+            wait(process, address, "/ping" if kind.mlflow else "/readyz", scratch / "output.log")
+            yield Server(name, kind, yard, address, psutil.Process(process.pid), scratch, time.perf_counter() - begun)
     finally:
-        stop(process)
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End it and all that it started."""
-    try:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        family = []
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
-    for each in psutil.wait_procs(family, timeout=5)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
-    process.wait()
 
 
 def _shadow(yard: Yard, scratch: Path) -> Path:

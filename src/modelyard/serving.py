@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import modelyard
+from modelyard import processes
 from modelyard.console import say
 from modelyard.errors import ProjectError, ServiceError
 from modelyard.policy import Variant
@@ -237,9 +237,17 @@ def _labels(lineage: Lineage) -> dict[str, str]:
     return {f"modelyard.{name}": value for name, value in said.items() if value}
 
 
+@dataclass(frozen=True)
+class Running:
+    """A service that was started here."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def served(bento: Bento, home: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Serve a Bento on a free port of 127.0.0.1; its address. It is stopped on leaving.
+def served(bento: Bento, home: Path, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Serve a Bento on a free port of 127.0.0.1. It is stopped on leaving.
 
     Parameters
     ----------
@@ -262,17 +270,15 @@ def served(bento: Bento, home: Path, env: Mapping[str, str] | None = None) -> It
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
+        with processes.ended_with_us(process):
             wait_until_ready(address, process, log)
-            yield address
-        finally:
-            stop(process)
+            yield Running(address, process.pid)
 
 
 def smoke_test(bento: Bento, examples: Path, home: Path) -> dict[str, Any]:
     """Start the Bento and compare its answers with the predictions recorded at training; as :func:`compare`."""
-    with served(bento, home, {"MODELYARD_WORKERS": "1"}) as address:
-        return compare(address, examples)
+    with served(bento, home, {"MODELYARD_WORKERS": "1"}) as running:
+        return compare(running.address, examples)
 
 
 def compare(address: str, examples: Path) -> dict[str, Any]:
@@ -375,20 +381,6 @@ def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) 
         except (OSError, http.client.HTTPException):
             time.sleep(0.1)
     raise ServiceError(f"The service was not ready after {_START_SECONDS} s: {last_words(log.read_text())}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group: in good order, or after 10 s at once."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            return
-        try:
-            process.wait(timeout=10)
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def free_port() -> int:

@@ -136,7 +136,7 @@ def test_only_what_serves_is_in_the_image(packaged: Packaged, files_of: Callable
     assert held == {each["name"] for each in listed["components"]}
     programs = {path.name for folder in ("usr/bin", "opt/venv/bin") for path in (files / folder).iterdir()}
     assert programs & {"gcc", "cc", "make", "uv", "pip"} == set()
-    assert not (files / "root/.cache").exists()
+    assert not (files / "var/cache/uv").exists()
     assert not (files / "build").exists()
     if os.geteuid() == 0:  # else whoever unpacks an image owns its files
         assert [path for path in (files / "opt").rglob("*") if path.lstat().st_uid] == []
@@ -245,9 +245,9 @@ def test_the_package_index_is_used_and_leaves_no_trace(
         pytest.skip(f"a build by {builder.name} does not reach an index on 127.0.0.1")
     project = packaged.project
     if by == "environment":
-        monkeypatch.setenv("UV_INDEX", f"http://robot:sekret-7d1f@{index}/simple")
+        monkeypatch.setenv("UV_INDEX", f"http://robot:sekret-7d1f@{index}/packages")
     else:
-        (project.root / "pyproject.toml").write_text(f'[[tool.uv.index]]\nname = "own"\nurl = "http://{index}/simple"\n')
+        (project.root / "pyproject.toml").write_text(f'[[tool.uv.index]]\nname = "own"\nurl = "http://{index}/packages"\n')
         monkeypatch.setenv("UV_INDEX_OWN_USERNAME", "robot")
         monkeypatch.setenv("UV_INDEX_OWN_PASSWORD", "sekret-7d1f")
     monkeypatch.setattr(image, "HERE", uncached(project.root.parent / by))

@@ -229,7 +229,7 @@ def test_the_index_reaches_the_build_as_secrets_that_go_again(tmp_path: Path, mo
     )
     for name in ("UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_INDEX_URL", "https://a:b$(c)'d@example.org/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://a:b$(c)'d@example.org/x")
     monkeypatch.setenv("UV_INDEX_OWN_PASSWORD", "pa ss")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not for images")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -240,7 +240,7 @@ def test_the_index_reaches_the_build_as_secrets_that_go_again(tmp_path: Path, mo
         settings = files["settings"].read_text()
         assert files["certificates"].read_text() == "certificate"
 
-    assert said["UV_DEFAULT_INDEX"] == "https://a:b$(c)'d@example.org/simple"
+    assert said["UV_DEFAULT_INDEX"] == "https://a:b$(c)'d@example.org/x"
     assert said["UV_INDEX_OWN_PASSWORD"] == "pa ss"
     assert said["SSL_CERT_FILE"] == "/run/secrets/certificates"
     assert "AWS_SECRET_ACCESS_KEY" not in said

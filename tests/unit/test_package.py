@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelyard import champion, git, jsonfile, package, release, serving
+from modelyard import champion, git, jsonfile, package, processes, release, serving
 from modelyard.errors import ProjectError, ServiceError, UsageError
 from modelyard.outcome import Outcome
 from modelyard.policy import Fallback, Image
@@ -174,11 +174,8 @@ def test_a_worker_that_fails_again_and_again_is_noticed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("KeyError: 'x'\nERROR: Application startup failed. Exiting.\n")
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    try:
-        with pytest.raises(ServiceError, match="did not start: KeyError: 'x'"):
-            serving.wait_until_ready("http://127.0.0.1:9", process, log)
-    finally:
-        serving.stop(process)
+    with processes.ended_with_us(process), pytest.raises(ServiceError, match="did not start: KeyError: 'x'"):
+        serving.wait_until_ready("http://127.0.0.1:9", process, log)
 
     assert process.returncode == -15
 

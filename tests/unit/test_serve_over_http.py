@@ -21,6 +21,7 @@ import psutil
 import pytest
 from unit.mini_service import ROW, expected, samples, write_model, write_package
 
+from modelyard import processes
 from modelyard.serve.contract import FILE
 
 pytestmark = pytest.mark.slow
@@ -76,12 +77,8 @@ def serve(folder: Path, **environment: str) -> Iterator[Server]:
         process = subprocess.Popen(
             command, cwd=folder, env={**env, **environment}, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
-    try:
+    with processes.ended_with_us(process):
         yield Server(process, port, log)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def prepare(folder: Path, **changes: Any) -> Path:

@@ -35,8 +35,7 @@ class Run:
             "event": run.event,
             "conclusion": run.conclusion,
             "seconds": round(run.seconds, 1),
-            # A monitor run that retrains goes on with train's verdicts: its own is that of its own step.
-            "verdict": _output(run, f"{run.workflow}.verdict") or run.verdict,
+            "verdict": _verdict(run),
             "outputs": run.outputs,
         }
 
@@ -138,7 +137,7 @@ def _roll_back(yard: Yard, tale: Tale, date: datetime) -> None:
 
 def _close(yard: Yard, tale: Tale, run: WorkflowRun, date: datetime, month: datetime) -> Chapter:
     """Decide as the approver: what the workflow proposes is merged, pushed, and becomes live."""
-    decision = _output(run, "evaluate.verdict") or _output(run, "validate.verdict") or "not trained"
+    decision = _trained(run) or "not trained"
     commit = _approve(yard, tale, date) if decision == "promote" else ""
     return Chapter(
         date=date,
@@ -186,7 +185,8 @@ def _happen(
     runs = [run for run in runs if run.conclusion != "skipped"]
     for run in runs:
         tale.runs.append(Run(date, run))
-        say(f"==> {run.workflow} on {run.event}: {run.conclusion}{f', {run.verdict}' if run.verdict else ''} ({run.seconds:.0f} s)")
+        verdict = _verdict(run)
+        say(f"==> {run.workflow} on {run.event}: {run.conclusion}{f', {verdict}' if verdict else ''} ({run.seconds:.0f} s)")
         if run.conclusion != "success":
             log = yard.folder / f"{run.workflow}.log"
             log.write_text(run.log, encoding="utf-8")
@@ -194,6 +194,18 @@ def _happen(
     if not runs:
         raise WorkflowError(f"The event {event} started no workflow.")
     return runs[-1]
+
+
+def _verdict(run: WorkflowRun) -> str:
+    """What the run decided: a monitor run that retrains goes on with train's verdicts, but its own is that of its own step."""
+    return _output(run, f"{run.workflow}.verdict") or (_trained(run) if run.workflow == "train" else run.verdict)
+
+
+def _trained(run: WorkflowRun) -> str:
+    """What a training came to, as train.yml's output has it; empty where nothing was trained."""
+    if _output(run, "package.verdict") == "block" or _output(run, "loadtest.verdict") not in ("", "pass"):
+        return "block"
+    return _output(run, "evaluate.verdict") or _output(run, "validate.verdict")
 
 
 def _output(run: WorkflowRun, name: str) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from modelyard import serving
+from modelyard import processes, serving
 from modelyard.errors import ServiceError, UsageError
 
 #: Names one of them, or ``none``: the first that works is taken otherwise.
@@ -134,14 +134,16 @@ class Builder:
         with log.open("w") as out:
             process = subprocess.Popen([self.name, *command], stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
             try:
-                serving.wait_until_ready(address, process, log)
-                yield address
+                with processes.ended_with_us(process):
+                    try:
+                        serving.wait_until_ready(address, process, log)
+                        yield address
+                    finally:
+                        if self.name == "buildah":
+                            _stop_inside(process)
+                        else:
+                            self._run("stop", "--time", "10", container)
             finally:
-                if self.name == "buildah":
-                    _stop_inside(process)
-                else:
-                    self._run("stop", "--time", "10", container)
-                serving.stop(process)
                 if self.name == "buildah":
                     self._run("rm", container)
 

@@ -4,7 +4,7 @@
 :mod:`.generator`     requests at a constant rate, whatever becomes of those before
 :mod:`.trial`         warm-up, rounds, ramp
 :mod:`.report`        what was measured, held against the level
-:mod:`.processes`     memory and work of the service, and its end with ours
+:mod:`.resources`     memory and work of the service's processes
 ====================  ======================================================================
 """
 
@@ -25,8 +25,8 @@ from modelyard.errors import ProjectError, ServiceError, UsageError
 from modelyard.outcome import Outcome
 
 if TYPE_CHECKING:
-    from modelyard.loadtest.processes import Family
     from modelyard.loadtest.report import Model
+    from modelyard.loadtest.resources import Resources
     from modelyard.policy import Level
     from modelyard.serving import Bento
 
@@ -61,16 +61,16 @@ def run(root: Path, level: Level, examples: Path, *, service: Bento | str, ramp:
     ServiceError
         There is no service, it does not start, or it answers with another model.
     """
-    from modelyard import jsonfile, serving
-    from modelyard.loadtest import generator, processes, report
+    from modelyard import jsonfile, processes, serving
+    from modelyard.loadtest import generator, report
     from modelyard.loadtest.trial import Trial
 
     asked = generator.questions(*serving.read_examples(examples), level.rows)
-    with processes.interruptible(), _running(root, service) as (address, family):
+    with processes.interruptible(), _running(root, service) as (address, resources):
         model = _model(address)
         if sha256 and model and model.sha256 not in ("", sha256):
             raise ServiceError(f"The service has the model {model.sha256[:12]}, not {sha256[:12]}.", "Run `modelyard package`.")
-        trial = Trial(address, asked, level, family)
+        trial = Trial(address, asked, level, resources)
         trial.run(ramp)
     found = report.LoadTest(
         verdict=trial.verdict,
@@ -127,20 +127,17 @@ def packaged(root: Path) -> Bento:
 
 
 @contextlib.contextmanager
-def _running(root: Path, service: Bento | str) -> Iterator[tuple[str, Family | None]]:
+def _running(root: Path, service: Bento | str) -> Iterator[tuple[str, Resources | None]]:
     """The address, and the service's processes where they are ours."""
     from modelyard import serving
-    from modelyard.loadtest import processes
+    from modelyard.loadtest.resources import Resources
     from modelyard.package import HOME
 
     if isinstance(service, str):
         yield service.rstrip("/"), None
         return
-    before = processes.children()
-    with serving.served(service, root / HOME) as address:
-        family = processes.Family(before)
-        with processes.ended_with_us(family):
-            yield address, family
+    with serving.served(service, root / HOME) as running:
+        yield running.address, Resources(running.pid)
 
 
 def _model(address: str) -> Model | None:

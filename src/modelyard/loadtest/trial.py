@@ -12,8 +12,8 @@ from typing import Literal
 from modelyard.console import step
 from modelyard.loadtest import generator, report
 from modelyard.loadtest.generator import Generator, Question
-from modelyard.loadtest.processes import Family
 from modelyard.loadtest.report import Knee, Memory, Round, Verdict
+from modelyard.loadtest.resources import Resources
 from modelyard.policy import Level
 
 #: Rounds at the level's rate, until one keeps it.
@@ -33,12 +33,12 @@ class Trial:
 
     Parameters
     ----------
-    family
+    resources
         The service's processes; None where it runs elsewhere.
     """
 
-    def __init__(self, address: str, asked: Sequence[Question], level: Level, family: Family | None) -> None:
-        self._address, self._asked, self._level, self._family = address, asked, level, family
+    def __init__(self, address: str, asked: Sequence[Question], level: Level, resources: Resources | None) -> None:
+        self._address, self._asked, self._level, self._resources = address, asked, level, resources
         self.verdict: Verdict = "unknown"
         self.reasons: list[str] = []
         self.rounds: list[Round] = []
@@ -87,33 +87,33 @@ class Trial:
         return Knee(rate=round(low, 1) if low else None, ended_by=ended_by, steps=steps)
 
     async def _round(self, asker: Generator, rate: float, seconds: float) -> Round:
-        family, cores = self._family, None
-        if family:
-            family.look_around()
-        begun, worked = time.perf_counter(), family.worked() if family else 0.0
+        resources, cores = self._resources, None
+        if resources:
+            resources.look_around()
+        begun, worked = time.perf_counter(), resources.worked() if resources else 0.0
         offered = await asker.offer(rate, seconds)
-        if family:
-            cores = round((family.worked() - worked) / (time.perf_counter() - begun), 3)
+        if resources:
+            cores = round((resources.worked() - worked) / (time.perf_counter() - begun), 3)
         return report.judge(offered, self._level, cores)
 
     @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
         """Look at the memory meanwhile."""
-        family = self._family
-        if family is None:
+        resources = self._resources
+        if resources is None:
             yield
             return
-        start = family.held()
+        start = resources.held()
 
         async def look() -> None:
             while True:
                 await asyncio.sleep(_LOOK)
-                family.held()
+                resources.held()
 
         looking = asyncio.create_task(look())
         try:
             yield
         finally:
             looking.cancel()
-        processes, end = family.look_around(), family.held()
-        self.memory = Memory(processes=processes, start_mb=start / 1e6, peak_mb=family.peak / 1e6, end_mb=end / 1e6)
+        processes, end = resources.look_around(), resources.held()
+        self.memory = Memory(processes=processes, start_mb=start / 1e6, peak_mb=resources.peak / 1e6, end_mb=end / 1e6)
