@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from modelyard import checklist, history
 from modelyard.checklist import Checklist
 from modelyard.history import Entry
-from modelyard.monitor.text import code, plain
+from modelyard.page.markdown import code, plain
 from modelyard.policy import Policy
 from modelyard.project import Project
 from modelyard.release import Release

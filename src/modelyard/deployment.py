@@ -15,9 +15,9 @@ import yaml
 
 from modelyard import git, github, release
 from modelyard.console import say
-from modelyard.errors import ForgeError, GitError, PolicyError, PushRaceError, ServiceError
+from modelyard.errors import GitError, PolicyError, PushRaceError, ServiceError
 from modelyard.project import RELEASE
-from modelyard.propose import MAIN
+from modelyard.propose import MAIN, open_pull
 from modelyard.release import Release
 
 #: The kustomize component that all overlays include.
@@ -144,7 +144,9 @@ def commit(root: Path, record: Release, images: Mapping[str, str]) -> Committed:
             continue
         except GitError as error:
             say(f"{MAIN} was not moved, so a pull request asks for it: {error.what}")
-            pull = _propose(root, made, title, text)
+            git.push("--force", "origin", f"{made}:refs/heads/{BRANCH}", cwd=root)  # always rebuilt from main: nothing on it is lost
+            said = f"Clusters follow {MAIN}: merging deploys what was approved already.\n\n{text}\n\n{github.run_url()}"
+            pull = open_pull(BRANCH, title, said.strip())
             return Committed(made, pull, merged=False, words=f"waits until {pull or f'the branch `{BRANCH}`'} is merged")
         return Committed(made, "", merged=True, words=f"{MAIN} names its images ({made[:12]})")
     raise PushRaceError(f"{MAIN} moved {_TRIES} times while the images were written to it.", "Run promote again.")
@@ -168,19 +170,3 @@ def _records(root: Path, main: str, record: Release) -> bool:
         return text is not None and release.read(text).model == record.model
     except PolicyError:
         return False
-
-
-def _propose(root: Path, commit: str, title: str, text: str) -> str:
-    """The pull request's address; empty without a forge, or where it refused: the branch is there then."""
-    git.push("--force", "origin", f"{commit}:refs/heads/{BRANCH}", cwd=root)  # always rebuilt from main: nothing on it is lost
-    forge = github.forge()
-    if forge is None:
-        say(f"No forge here: it would open the pull request {title!r} from {BRANCH} into {MAIN}.")
-        return ""
-    body = f"Clusters follow {MAIN}: merging deploys what was approved already.\n\n{text}\n\n{github.run_url()}".strip()
-    try:
-        return forge.open_or_update_pull(head=BRANCH, base=MAIN, title=title, body=body)
-    except ForgeError as error:
-        github.annotate("error", str(error))
-        say(f"The pull request was not opened. {error}")
-        return ""

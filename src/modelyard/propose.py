@@ -48,7 +48,7 @@ def run(project: Project, now: datetime) -> Outcome:
         merged = _fast_forward(project, commit)
     if not merged:  # a person approves, and git log names who
         commit, files = push(record)
-    pull = "" if merged else open_pull(title, body(record, evaluation, _changed_periods(files), project.policy.risk))
+    pull = "" if merged else open_pull(BRANCH, title, body(record, evaluation, _changed_periods(files), project.policy.risk))
     where = f"merged to {MAIN}" if merged else pull or f"branch `{BRANCH}`, {commit[:12]}: merge it to approve"
     return Outcome(
         verdict="",
@@ -78,14 +78,14 @@ def push_branch(project: Project, commit: str) -> str:
     return commit
 
 
-def open_pull(title: str, text: str) -> str:
-    """The pull request's address; empty where there is no forge, or it refused (the branch is there then, and it says so)."""
+def open_pull(branch: str, title: str, text: str) -> str:
+    """The address of a branch's pull request; empty where there is no forge, or it refused, and says so (the branch is there then)."""
     forge = github.forge()
     if forge is None:
-        say(f"No forge here: it would open the pull request {title!r} from {BRANCH} into {MAIN}.")
+        say(f"No forge here: it would open the pull request {title!r} from {branch} into {MAIN}.")
         return ""
     try:
-        return forge.open_or_update_pull(head=BRANCH, base=MAIN, title=title, body=text)
+        return forge.open_or_update_pull(head=branch, base=MAIN, title=title, body=text)
     except ForgeError as error:
         github.annotate("error", str(error))
         say(f"The pull request was not opened. {error}")

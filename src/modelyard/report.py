@@ -10,8 +10,8 @@ import click
 
 from modelyard import history
 from modelyard.errors import UsageError
-from modelyard.monitor.text import plain
 from modelyard.outcome import Outcome
+from modelyard.page.markdown import plain
 from modelyard.person import Approval
 from modelyard.project import CARD, Project, find
 

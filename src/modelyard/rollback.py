@@ -101,7 +101,7 @@ def _push(project: Project, commit: str, title: str, reason: str) -> bool:
     except GitError as error:
         say(f"{propose.MAIN} was not moved: {error.what}")
     propose.push_branch(project, commit)
-    propose.open_pull(title, f"{title}.\n\n{reason or 'No reason given.'}\n\nMerging makes the earlier model live again.")
+    propose.open_pull(propose.BRANCH, title, f"{title}.\n\n{reason or 'No reason given.'}\n\nMerging makes the earlier model live again.")
     return False
 
 

@@ -17,6 +17,7 @@ from unit import monitor_reports as reports
 
 from modelyard.monitor import text
 from modelyard.monitor.report import Answer, Monitoring
+from modelyard.page import markdown, plain
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
@@ -74,17 +75,17 @@ def test_only_our_own_html_and_whole_tables_are_in_it(make: Callable[[], Monitor
 @example("__0__ 1) a @b #1 www.x <b> &lt;")
 def test_free_text_is_shown_as_it_is(said: str) -> None:
     """Escaped text is rendered as the text itself, on one line, in which invisible marks only break mentions and links."""
-    shown = html.unescape(MARKDOWN.renderInline(text.plain(said)))
+    shown = html.unescape(MARKDOWN.renderInline(markdown.plain(said)))
 
-    assert shown.replace("\u200b", "") == text.line(said)
+    assert shown.replace("\u200b", "") == plain.line(said)
 
 
 @given(st.text(min_size=1, max_size=50))
 def test_a_name_is_a_code_span_in_a_table(name: str) -> None:
     """A name comes out of a table's cell as it went in, as code."""
-    found = tokens(f"| a | b |\n|---|---|\n| {text.code(name)} | c |")
+    found = tokens(f"| a | b |\n|---|---|\n| {markdown.code(name)} | c |")
 
-    assert [token.content for token in found if token.type == "code_inline"] == [text.line(name, 60) or "(empty)"]
+    assert [token.content for token in found if token.type == "code_inline"] == [plain.line(name, 60) or "(empty)"]
     assert len([token for token in found if token.type == "td_open"]) == 2
 
 

@@ -53,6 +53,15 @@ class Scenes:
 Story = Callable[[Scenes], Scene]
 
 
+def approve(scene: Scene, merging: Person, second: Person, third: Person) -> None:
+    """Merge, which does not suffice with the second person's signature; with the third's it does."""
+    before = scene.yard.approve(merging)
+    scene.yard.sign(second)
+    scene.happen("one lacks", "push", before=before, conclusion="failure")
+    scene.yard.sign(third)
+    scene.happen("enough", "workflow_dispatch", "promote")
+
+
 def high(scenes: Scenes) -> Scene:
     """From an unanswered checklist to a live model, and the training that monitor starts then."""
     scene = scenes.begin("proposed", high)
@@ -65,11 +74,7 @@ def high(scenes: Scenes) -> Scene:
     yard.commit("The checklist")
     scene.happen("answered", "schedule", "train", APRIL)
 
-    before = yard.approve(BEN)
-    yard.sign(ADA)
-    scene.happen("one lacks", "push", before=before, conclusion="failure")
-    yard.sign(CLEO)
-    scene.happen("enough", "workflow_dispatch", "promote")
+    approve(scene, BEN, ADA, CLEO)
 
     yard.put(POLICY, "evaluate.threshold", 0.2)
     yard.put(POLICY, "evaluate.fairness", {"attributes": ["origin"], "min_ratio": 0.95, "max_gap": 0.02})
@@ -94,11 +99,7 @@ def critical(scenes: Scenes) -> Scene:
     yard.commit("Critical risk")
     scene.happen("train", "schedule", "train", APRIL)
 
-    before = yard.approve(BEN)
-    yard.sign(CLEO)
-    scene.happen("one lacks", "push", before=before, conclusion="failure")
-    yard.sign(RITA)
-    scene.happen("enough", "workflow_dispatch", "promote")
+    approve(scene, BEN, CLEO, RITA)
     scene.happen("monitor", "schedule", "monitor", OCTOBER)
     return scene
 

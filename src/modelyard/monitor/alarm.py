@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from modelyard.monitor import text, words
+from modelyard.monitor import words
 from modelyard.monitor.report import Monitoring, Verdict
 from modelyard.outcome import Alert
+from modelyard.page.markdown import plain
+from modelyard.page.plain import line
 
 _TOLD = 8  # reasons in a comment or message
 _ANSWER = """## How to answer
@@ -76,7 +78,7 @@ def message(found: Monitoring, before: Verdict | None, link: str = "") -> Messag
 
 
 def _title(found: Monitoring, what: str) -> str:
-    return f"Modelyard: {text.line(found.name, 100)} {what}"
+    return f"Modelyard: {line(found.name, 100)} {what}"
 
 
 def _asks(found: Monitoring) -> str:
@@ -87,6 +89,6 @@ def _news(found: Monitoring) -> str:
     """Verdict and reason in a line, then what fired, an item each."""
     at = f" on {span}" if (span := words.window(found)) else ""
     told = [reason for reason in dict.fromkeys(found.reasons) if reason.rstrip(".") not in found.reason]
-    items = [f"- {text.plain(reason)}" for reason in told[:_TOLD]] + ([f"- and {len(told) - _TOLD} more"] if len(told) > _TOLD else [])
-    head = f"**monitor: {found.verdict}**{at}: {text.plain(words.reason(found))}"
+    items = [f"- {plain(reason)}" for reason in told[:_TOLD]] + ([f"- and {len(told) - _TOLD} more"] if len(told) > _TOLD else [])
+    head = f"**monitor: {found.verdict}**{at}: {plain(words.reason(found))}"
     return "\n\n".join(filter(None, [head, "\n".join(items)]))

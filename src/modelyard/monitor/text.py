@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from modelyard.monitor import words
 from modelyard.monitor.report import Monitoring, Shift
-from modelyard.page.plain import line as line
+from modelyard.page.markdown import LONGEST, code, plain
+from modelyard.page.plain import line
 
 _BARS = "▁▂▃▄▅▆▇█"
 _MEASURES = {"mean": "mean", "missing": "missing", "novel": "never seen", "top": "top value"}
-_LONGEST = 60  # characters of a name
+
 _MOVED = 25  # rows of the table of what moved
 _LISTED = 100  # columns in the folded table: an issue's body has room for 60,000 characters
 _NAMED = 5  # columns named in one sentence
@@ -53,28 +53,11 @@ def _by_question(columns: Sequence[Shift], told: str) -> Iterable[str]:
     starts = {"shape": "The shape has moved in", "missing": "More values are missing in", "never seen": "Values never seen before are in"}
     for question, start in starts.items():
         asked = ((shift.column, dict(words.answers(shift)).get(question)) for shift in columns)
-        names = [line(name, _LONGEST) for name, answer in asked if answer and answer.alarm]
+        names = [line(name, LONGEST) for name, answer in asked if answer and answer.alarm]
         if all(name in told for name in names):
             continue
         rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield f"{start} {len(names)} column{'s' if len(names) > 1 else ''}: {', '.join(names[:_NAMED])}{rest}."
-
-
-def plain(text: str) -> str:
-    """Free text in which Markdown, HTML, mentions and links mean nothing; safe in a table."""
-    text = re.sub(r"(?<=[@#])(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)", "\u200b", line(text))
-    text = re.sub(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
-    text = re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
-    text = re.sub(r"&(?=#?\w+;)", r"\\&", text)
-    return re.sub(r"^(?=[-+#>=])|^(\d+)(?=[.)](?:\s|$))", lambda match: (match[1] or "") + "\\", text)
-
-
-def code(name: str, *, table: bool = True) -> str:
-    """A name as a code span, whatever stands in it."""
-    name = line(name, _LONGEST) or "(empty)"
-    fence = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
-    pad = " " if name.startswith("`") or name.endswith("`") else ""
-    return f"{fence}{pad}{name.replace('|', chr(92) + '|') if table else name}{pad}{fence}"
 
 
 def chart(reference: Sequence[float | None], current: Sequence[float | None]) -> str:
