@@ -39,7 +39,7 @@ TOLERANCE = 1e-5
 _START_SECONDS = 120
 #: Folder of the champion before, as modelyard.serve.fallback reads it.
 PREVIOUS = "previous"
-#: Dependency group of a project's pyproject.toml: what its service needs beside BentoML, NumPy and ONNX Runtime.
+#: Dependency group of a project's pyproject.toml: what its service needs beside the runtime's own packages.
 GROUP = "serve"
 
 
@@ -178,8 +178,8 @@ def requirements(code: Path | None = None, variant: Variant = "cpu") -> list[str
         It names a package that is not installed here, so that nothing tested it.
     """
     runtime = "onnxruntime-gpu[cuda,cudnn]" if variant == "gpu" else "onnxruntime"
-    pins = [f"bentoml=={version('bentoml')}", f"numpy=={version('numpy')}", f"{runtime}=={version('onnxruntime')}"]
-    return [*pins, *map(_tested, _group(code))]
+    pins = [f"{name}=={version(name)}" for name in ("bentoml", "numpy", "orjson")]
+    return [*pins, f"{runtime}=={version('onnxruntime')}", *map(_tested, _group(code))]
 
 
 def _group(code: Path | None) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
-from pydantic_core import to_json
+import orjson
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -75,7 +75,7 @@ class Application:
         self._metrics.answer(batch, answer.predictions, is_fallback=answer.role == "fallback")
         if self._log:
             self._log.put(answer)
-        content = to_json({"predictions": answer.predictions.tolist(), "model": info})
+        content = orjson.dumps({"predictions": answer.predictions, "model": info.model_dump()}, option=orjson.OPT_SERIALIZE_NUMPY)
         return Response(content, media_type="application/json", background=BackgroundTask(self._afterwards, answer))
 
     def _answered(self, batch: Batch, request_id: str) -> tuple[Answer, openapi.ModelInfo]:
