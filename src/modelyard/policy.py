@@ -262,6 +262,8 @@ class Level(_Section):
     seconds: float = Field(10.0, ge=1, description="For how long.")
     p99_ms: float = Field(250.0, gt=0, description="99th percentile of the time to an answer, counted from when it was due.")
     errors: Share = Field(0.0, description="Share of requests that may fail.")
+    knee: float | None = Field(None, gt=0, description="Requests a second at which the level must still be kept; looking takes a minute.")
+    memory_mb: float | None = Field(None, gt=0, description="Most memory of the service's processes together, in 10^6 bytes.")
 
 
 class Image(_Section):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
@@ -284,6 +284,44 @@ def test_the_verdict_of_all_rounds(rounds: list[Offered], verdict: str, words: s
     assert re.search(words, " ".join(reasons))
 
 
+@pytest.mark.parametrize(
+    ("asked", "knee", "peak_mb", "verdict", "words"),
+    [
+        ({}, 50, 900, "pass", ""),  # nothing is asked for
+        ({"knee": 50, "memory_mb": 900}, 50, 900, "pass", ""),
+        ({"knee": 60}, 50, 900, "fail", "kept up to 50 requests a second; 60 are asked for[.]"),
+        ({"knee": 60}, None, 900, "fail", "kept up to 0 requests a second"),
+        ({"memory_mb": 500}, 50, 900, "fail", "3 processes held 900 MB; 500 MB are allowed"),
+        ({"knee": 60, "memory_mb": 500}, 50, 900, "fail", "60 are asked for[.] .*500 MB are allowed"),
+    ],
+)
+def test_throughput_and_memory_count_where_the_level_names_them(
+    asked: dict[str, float], knee: float | None, peak_mb: float, verdict: str, words: str
+) -> None:
+    """A round at the rate is kept; the knee and the memory decide."""
+    found, reasons = report.verdict(
+        [report.judge(KEPT, level())],
+        level(**asked),
+        report.Knee(rate=knee, ended_by="service", steps=[]),
+        report.Memory(processes=3, start_mb=400, peak_mb=peak_mb, end_mb=500),
+    )
+
+    assert found == verdict
+    assert len(reasons) == len(re.findall("(?:asked|allowed)", words) or ([words] if words else []))
+    assert re.search(words, " ".join(reasons))
+
+
+@pytest.mark.parametrize("ended_by", ["generator", "ramp"])
+def test_a_knee_that_was_not_reached_for_lack_of_load_is_unknown(ended_by: Literal["generator", "ramp"]) -> None:
+    """The service was not what gave in."""
+    found = report.verdict([report.judge(KEPT, level())], level(knee=60), report.Knee(rate=50, ended_by=ended_by, steps=[]))
+
+    assert found == (
+        "unknown",
+        ["The level is kept up to 50 requests a second; 60 are asked for, and this machine can send no more. Run it again."],
+    )
+
+
 def test_errors_that_may_be_are_no_failure() -> None:
     """serving.level.errors is a share of the requests."""
     judged = report.judge(BROKEN, level(errors=0.01))
@@ -311,10 +349,10 @@ def test_the_knee_lies_where_the_service_ends() -> None:
             await asyncio.sleep(0.01)
         return right(number)
 
-    asked = level(rate=10, p99_ms=200)
+    asked = level(rate=10, p99_ms=200, knee=10)  # named, so it is looked for
     with service(one_by_one) as address:
         course = trial.Trial(address, generator.questions(ROWS, RIGHT, 1), asked, None)
-        course.run(ramp=True)
+        course.run(ramp=False)
 
     assert course.verdict == "pass"
     assert course.knee

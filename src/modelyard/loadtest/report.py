@@ -119,10 +119,16 @@ def judge(offered: Offered, level: Level, cores: float | None = None) -> Round:
     return found.model_copy(update={"result": _result(found, level)})
 
 
-def verdict(rounds: Sequence[Round], level: Level) -> tuple[Verdict, list[str]]:
-    """Of all rounds at the level's rate; and why it is no pass."""
+def verdict(rounds: Sequence[Round], level: Level, knee: Knee | None = None, memory: Memory | None = None) -> tuple[Verdict, list[str]]:
+    """Of all rounds at the level's rate, and of throughput and memory where the level asks for them; and why it is no pass."""
     if why := broken(rounds, level):
         return "fail", [why]
+    found = (_at_rate(rounds, level), _at_knee(knee, level), _held(memory, level))
+    order: tuple[Verdict, ...] = ("fail", "unknown", "pass")
+    return min((each for each, _ in found), key=order.index), [reason for _, reasons in found for reason in reasons]
+
+
+def _at_rate(rounds: Sequence[Round], level: Level) -> tuple[Verdict, list[str]]:
     if any(each.result == "kept" for each in rounds):
         return "pass", []
     missed = [each for each in rounds if each.result == "missed"]
@@ -131,6 +137,21 @@ def verdict(rounds: Sequence[Round], level: Level) -> tuple[Verdict, list[str]]:
     late, idle = min(each.late_p99_ms for each in rounds), max(each.idle for each in rounds)
     what = f"The load generator itself was {late:.0f} ms late (99th percentile) and idle for {idle:.0%} of the time"
     return "unknown", [f"{what}: this machine is too busy to tell. Run it again."]
+
+
+def _at_knee(knee: Knee | None, level: Level) -> tuple[Verdict, list[str]]:
+    if level.knee is None or knee is None or (knee.rate or 0) >= level.knee:
+        return "pass", []
+    kept = f"The level is kept up to {knee.rate or 0:,.0f} requests a second; {level.knee:,.0f} are asked for"
+    if knee.ended_by == "service":
+        return "fail", [f"{kept}."]
+    return "unknown", [f"{kept}, and this machine can send no more. Run it again."]
+
+
+def _held(memory: Memory | None, level: Level) -> tuple[Verdict, list[str]]:
+    if level.memory_mb is None or memory is None or memory.peak_mb <= level.memory_mb:
+        return "pass", []
+    return "fail", [f"The service's {memory.processes} processes held {memory.peak_mb:.0f} MB; {level.memory_mb:.0f} MB are allowed."]
 
 
 def broken(rounds: Sequence[Round], level: Level) -> str:

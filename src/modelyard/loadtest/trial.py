@@ -46,8 +46,9 @@ class Trial:
         self.memory: Memory | None = None
 
     def run(self, ramp: bool) -> None:
-        """All of it; what was found stands in the attributes."""
-        generator.run(lambda watch: self._run(watch, ramp))
+        """All of it; what was found stands in the attributes. A level that names a knee is looked for in any case."""
+        generator.run(lambda watch: self._run(watch, ramp or self._level.knee is not None))
+        self.verdict, self.reasons = report.verdict(self.rounds, self._level, self.knee, self.memory)
 
     async def _run(self, watch: generator.Watch, ramp: bool) -> None:
         level = self._level
@@ -58,7 +59,6 @@ class Trial:
             while len(self.rounds) < ROUNDS and not self._is_clear():
                 with step(f"{level.rate:g} requests a second for {level.seconds:g} s"):
                     self.rounds.append(await self._round(asker, level.rate, level.seconds))
-            self.verdict, self.reasons = report.verdict(self.rounds, level)
             if ramp and not report.broken(self.rounds, level):
                 with step("ramp"):
                     self.knee = await self._ramp(asker, self.rounds[-1])
