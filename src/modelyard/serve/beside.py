@@ -31,14 +31,14 @@ class Beside:
     model: Predicts
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(n,) finite predictions.
+        """(n,) finite predictions, one after the other in memory: a classifier's are often a column of a table.
 
         Raises
         ------
         ValueError
             The model gave something else; what it raises itself passes.
         """
-        found = np.asarray(self.model.predict(columns), dtype=np.float64)
+        found = np.asarray(self.model.predict(columns), dtype=np.float64, order="C")
         if found.shape != (rows(columns),) or not np.isfinite(found).all():
             raise ValueError("the model gave other than one finite number a row")
         return found
