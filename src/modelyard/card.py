@@ -22,6 +22,7 @@ from modelyard.page.markdown import code, plain
 from modelyard.policy import Policy
 from modelyard.project import Project
 from modelyard.release import Release
+from modelyard.risk import FAMILIES
 
 #: Packages whose version changes what comes out.
 COMPUTES = ("modelyard", "numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
@@ -81,7 +82,7 @@ def render(release: Release, evaluation: Mapping[str, Any], policy: Policy, arou
         more_segments=max(0, len(judged) - _SEGMENTS),
         few=segments.get("few_total", 0),
         weakest=(segments.get("weakest") or [])[:_WEAKEST],
-        open_checks=[check for check in evaluation.get("checks") or [] if check["status"] in ("failed", "inconclusive", "unknown")],
+        open_checks=_open(evaluation),
         counted=_counted(evaluation),
         importance=(evaluation.get("importance") or [])[:_WEAKEST],
         fairness=(evaluation.get("fairness") or {}).get("attributes") or [],
@@ -134,6 +135,13 @@ def _header(release: Release, evaluation: Mapping[str, Any], policy: Policy, aro
         "tags": tags,
         "model-index": [{"name": release.model.name, "results": [found]}],
     }
+
+
+def _open(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The checks that did not pass; of those that the risk level does not demand, that too."""
+    demanded = {"champion", *(evaluation.get("demand") or {}).get("checks", FAMILIES)}
+    loud = [check for check in evaluation.get("checks") or [] if check["status"] in ("failed", "inconclusive", "unknown")]
+    return [{**check, "aside": "" if check["family"] in demanded else f", not demanded at {evaluation['risk']}"} for check in loud]
 
 
 def _counted(evaluation: Mapping[str, Any]) -> str:

@@ -238,6 +238,18 @@ def test_what_an_evaluation_lacks_is_said(change: dict[str, Any], said: str) -> 
     assert "{{" not in card
 
 
+def test_a_failed_check_that_nobody_demands_says_so() -> None:
+    """Who reads the card must see why a model with a failed check may serve."""
+    checks = [
+        {"family": family, "name": "latency", "status": "failed", "message": "Too slow.", "value": None, "limit": ""}
+        for family in ("readiness", "champion")
+    ]
+    body = parts(golden(checks=checks, risk="low", demand={"checks": ["criteria"], "approvers": 0, "inconclusive": "noted"}))[1]
+
+    assert "- readiness, latency (failed, not demanded at low): Too slow." in body
+    assert "- champion, latency (failed): Too slow." in body
+
+
 def test_only_ten_releases_are_told_and_rollbacks_as_such() -> None:
     """The newest first; what came back is no release of its own."""
     rows = [line for line in parts(golden())[1].splitlines() if line.startswith("| 2013-03-")]
