@@ -1,7 +1,8 @@
 """The prediction log: a JSON line for each answer, written beside the service and never in its way.
 
-``put`` only lays the answer down; one thread writes what lies there, twenty times a second, to a :class:`modelyard.serve.part.Part`. What
-cannot be written (the disk is full, the folder is gone) is tried again; what there is no room to keep until then is counted in ``lost``.
+``put`` makes the line, while the answer is still in the processor's cache, and lays it down; one thread writes what lies there, twenty
+times a second, to a :class:`modelyard.serve.part.Part`. What cannot be written (the disk is full, the folder is gone) is tried again; what
+there is no room to keep until then is counted in ``lost``.
 The format, and what is promised: ``docs/reference/prediction-log.md``.
 """
 
@@ -27,8 +28,8 @@ from modelyard.serve.part import Part, take_up
 
 #: Version of the format of a line.
 FORMAT = 1
-#: Answers, and rows in them, that may wait to be written; more are lost, and counted.
-MOST_ANSWERS, MOST_ROWS = 10_000, 50_000
+#: Bytes that may wait to be written; what comes beyond is lost, and counted.
+MOST_BYTES = 10_000_000
 
 _TICK = 0.05  # seconds between two looks at what waits
 _PATIENCE = 1.0  # seconds until what could not be written is tried again
@@ -39,7 +40,7 @@ Role = Literal["champion", "shadow", "fallback"]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer of the service, or what a shadow would have answered. Its arrays must not be changed afterwards: nothing is copied.
+    """An answer of the service, or what a shadow would have answered.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def encode(answer: Answer, redact: frozenset[str] = frozenset()) -> bytes:
 
 
 def _plain(values: np.ndarray) -> np.ndarray | list[Any]:
-    """Numbers stay the array that orjson writes at once; of dates it knows no missing ones, of objects no arrays."""
+    """Numbers stay the array that orjson writes at once; it knows no missing times, and no arrays of objects."""
     if values.dtype.kind == "M":
         return values.astype("datetime64[us]").tolist()  # type: ignore[no-any-return]  # of other units Python would make whole numbers
     return np.ascontiguousarray(values) if values.dtype.kind in "fiub" else values.tolist()
@@ -130,14 +131,13 @@ class PredictionLog:
         self._folder, self._worker, self._token = folder, worker, secrets.token_hex(4)
         self._sample, self._redact = log.sample, frozenset(log.redact)
         self._most_bytes, self._most_seconds = log.file_mb * 1e6, log.file_minutes * 60
-        self._lock = threading.Lock()  # guards the four below
-        self._waiting: list[Answer] = []
-        self._rows = 0
+        self._lock = threading.Lock()  # guards the three below, and lost
+        self._waiting: list[bytes] = []
+        self._size = 0
         self._closed = False
         self._wake = threading.Event()
-        # The writer's own: answers taken from those that wait, lines made of them, the file.
-        self._taken: deque[Answer] = deque()
-        self._lines: list[bytes] = []
+        # The writer's own: lines taken from those that wait, the file.
+        self._taken: deque[bytes] = deque()
         self._file: Part | None = None
         self._retry = 0.0
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -145,17 +145,21 @@ class PredictionLog:
         atexit.register(self.close)
 
     def put(self, answer: Answer) -> None:
-        """Lay an answer down to be written; never blocks, and never raises."""
+        """Lay an answer down to be written; never waits for the disk, and never raises."""
         if not is_sampled(answer.request_id, self._sample):
             return
-        rows = len(answer.predictions)
+        try:
+            line = b"" if self._size >= MOST_BYTES else encode(answer, self._redact)
+        except Exception as error:  # one answer that cannot be written must not end the log, nor the request
+            self.problem = f"An answer is no JSON: {type(error).__name__}"
+            line = b""
         with self._lock:
-            if self._closed or len(self._waiting) >= MOST_ANSWERS or (self._rows and self._rows + rows > MOST_ROWS):
+            if self._closed or not line:
                 self.lost += 1
                 return
-            self._waiting.append(answer)
-            self._rows += rows
-            hurry = len(self._waiting) == MOST_ANSWERS // 2 or self._rows > MOST_ROWS // 2
+            self._waiting.append(line)
+            self._size += len(line)
+            hurry = self._size > MOST_BYTES // 2
         if hurry:
             self._wake.set()
 
@@ -179,7 +183,7 @@ class PredictionLog:
         self._retry = 0.0
         self._step()  # what was left of a failure
         self._step()  # what waited behind it
-        self._lose(len(self._lines) + len(self._taken))
+        self._lose(len(self._taken))
         with self._lock:
             self.lost += len(self._waiting)
             self._waiting = []
@@ -191,32 +195,30 @@ class PredictionLog:
             return
         if not self._taken:
             with self._lock:
-                self._taken, self._waiting, self._rows = deque(self._waiting), [], 0
-        while self._taken or self._lines:
-            size = sum(map(len, self._lines))
-            while self._taken and size < _CHUNK:
-                try:
-                    self._lines.append(encode(self._taken[0], self._redact))
-                    size += len(self._lines[-1])
-                except Exception as error:  # one answer that cannot be written must not end the log
-                    self.problem = f"An answer is no JSON: {type(error).__name__}"
-                    self._lose(1)
-                self._taken.popleft()
-            if self._lines and not self._write():
+                self._taken, self._waiting, self._size = deque(self._waiting), [], 0
+        while self._taken:
+            if not self._write():
                 self._retry = time.monotonic() + _PATIENCE
                 return
         if self._file and self._file.age > self._most_seconds:
             self._finish()
 
     def _write(self) -> bool:
-        """Whether all lines stand in the file; of those that do not, none stands there in part."""
+        """Write the next lines; whether all of them stand in the file. Of those that do not, none stands there in part."""
+        lines, size = [], 0
+        for line in self._taken:
+            lines.append(line)
+            size += len(line)
+            if size >= _CHUNK:
+                break
         try:
             self._file = self._file or Part(self._folder, f"w{self._worker}-{self._token}")
-            done, error = self._file.append(self._lines)
+            done, error = self._file.append(lines)
         except OSError as refused:  # the file could not even be made
             done, error = 0, refused
         self.written += done
-        del self._lines[:done]
+        for _ in range(done):
+            self._taken.popleft()
         self.problem = _words(error) if error else ""
         if self._file and (error or self._file.size >= self._most_bytes or self._file.is_gone):
             self._finish()
