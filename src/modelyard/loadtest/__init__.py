@@ -173,7 +173,7 @@ def _model(address: str) -> Model | None:
     default=True,
     show_default=True,
     envvar="MODELYARD_LOADTEST_KNEE",
-    help="Also look for the highest rate at which the level is kept: a minute more.",
+    help="Also look for the highest rate at which the level is kept: a minute more. Done anyway where the level names a knee.",
 )
 def command(url: str | None, examples: Path | None, knee: bool, **asked: float | None) -> Outcome:
     """Ask the packaged service at the rate of the policy, and judge it by serving.level.
