@@ -77,7 +77,10 @@ def is_sampled(request_id: str, share: float) -> bool:
 
 def encode(answer: Answer, redact: frozenset[str] = frozenset()) -> bytes:
     """One line, with its end; the columns named in ``redact`` are left out. NaN and infinity become null."""
-    columns = {name: _plain(values) for name, values in answer.columns.items() if name not in redact}
+    columns: dict[str, Any] = {name: values for name, values in answer.columns.items() if name not in redact}
+    times = [name for name, values in columns.items() if values.dtype.kind == "M"]
+    for name in times:  # orjson knows no missing ones, nor all years; of other units than this Python would make whole numbers
+        columns[name] = columns[name].astype("datetime64[us]").tolist()
     line = {
         "format": FORMAT,
         "time": answer.time.astimezone(UTC),
@@ -87,18 +90,18 @@ def encode(answer: Answer, redact: frozenset[str] = frozenset()) -> bytes:
         "sha256": answer.sha256,
         "role": answer.role,
         "seconds": answer.seconds,
-        "times": [name for name in columns if answer.columns[name].dtype.kind == "M"],
+        "times": times,
         "columns": columns,
-        "predictions": _plain(answer.predictions),
+        "predictions": answer.predictions,
     }
-    return orjson.dumps(line, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(line, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
-def _plain(values: np.ndarray) -> np.ndarray | list[Any]:
-    """Numbers stay the array that orjson writes at once; it knows no missing times, and no arrays of objects."""
-    if values.dtype.kind == "M":
-        return values.astype("datetime64[us]").tolist()  # type: ignore[no-any-return]  # of other units Python would make whole numbers
-    return np.ascontiguousarray(values) if values.dtype.kind in "fiub" else values.tolist()
+def _plain(odd: Any) -> Any:
+    """What orjson does not write itself: arrays of objects, arrays that do not lie in one piece, and what nobody foresaw."""
+    if not isinstance(odd, np.ndarray):
+        return str(odd)
+    return odd.tolist() if odd.dtype.kind == "O" else np.ascontiguousarray(odd)
 
 
 class PredictionLog:
