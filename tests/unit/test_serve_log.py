@@ -394,7 +394,7 @@ def test_the_sample_goes_by_the_id_of_the_request(tmp_path: Path) -> None:
 
 
 def test_the_log_needs_nothing_of_the_toolkit() -> None:
-    """NumPy and pydantic only: it is copied into the image."""
+    """NumPy, pydantic and orjson only: it is copied into the image."""
     heavy = ("pandas", "pyarrow", "bentoml", "click", "modelyard.errors")
     code = f"import sys, modelyard.serve.log\nprint([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -182,6 +182,8 @@ def summary(found: LoadTest) -> str:
     if found.memory:
         held = found.memory
         lines += ["", f"Memory of {held.processes} processes: {held.start_mb:.0f} MB at the start, {held.peak_mb:.0f} MB at most."]
+    elif level.memory_mb is not None:
+        lines += ["", "Memory is not known of a service that was not started here: serving.level.memory_mb is not checked."]
     rounds = [*found.rounds, *(found.knee.steps if found.knee else [])]
     lines += ["", "<details><summary>Rounds</summary>", "", *_table(rounds), "", "</details>"]
     return "\n".join(lines)

@@ -11,7 +11,6 @@ from modelyard.page.plain import line
 
 _BARS = "▁▂▃▄▅▆▇█"
 _MEASURES = {"mean": "mean", "missing": "missing", "novel": "never seen", "top": "top value"}
-
 _MOVED = 25  # rows of the table of what moved
 _LISTED = 100  # columns in the folded table: an issue's body has room for 60,000 characters
 _NAMED = 5  # columns named in one sentence

@@ -40,7 +40,7 @@ Role = Literal["champion", "shadow", "fallback"]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer of the service, or what a shadow would have answered.
+    """An answer of the service, or what a shadow would have answered. Its arrays must not be changed: a shadow may read them later.
 
     Parameters
     ----------
